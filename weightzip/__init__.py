@@ -1,0 +1,1 @@
+"""weightzip: a neural codec for the weights of neural networks."""

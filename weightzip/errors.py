@@ -1,0 +1,57 @@
+"""Every error weightzip raises, in one tree. Each carries the exit code of the command line."""
+
+
+class WeightzipError(Exception):
+    """Base of all errors: one line that says what, where, and what to do about it."""
+
+    exit_code = 1
+
+
+class UsageError(WeightzipError):
+    """The request itself makes no sense: unknown names, options that exclude each other."""
+
+    exit_code = 2
+
+
+class CheckpointError(WeightzipError):
+    """A checkpoint is missing, unreadable, or does not fit the module it is meant for."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """Reading the checkpoint would execute code that it brings."""
+
+    exit_code = 4
+
+
+class UnsupportedCheckpointError(CheckpointError):
+    """The checkpoint holds something that cannot be stored; the message names it."""
+
+    exit_code = 4
+
+
+class FormatError(WeightzipError):
+    """A file is not a .wz file, or not one that this version understands."""
+
+    exit_code = 3
+
+
+class DamagedFileError(FormatError):
+    """A .wz file whose bytes are not those that were written."""
+
+
+class LimitError(WeightzipError):
+    """A file asks for more than a named limit allows."""
+
+    exit_code = 4
+
+
+class TargetError(WeightzipError):
+    """A target of size or quality cannot be met; the message says how close it came."""
+
+
+class OutputError(WeightzipError):
+    """The output cannot be written: it exists, it is the input, or there is no space."""
+
+
+class TaskError(WeightzipError):
+    """A task is incomplete, raised while evaluating, or needs data that cannot be had here."""

@@ -1,0 +1,76 @@
+"""Writing files so that nothing is lost and nothing is left half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from weightzip.errors import OutputError
+
+
+def check_output(output: Path, *, source: Path | None = None, force: bool = False) -> None:
+    """Refuse an output that is the input, that exists (unless `force`), or whose folder does not.
+
+    Raises OutputError; called before long work, so that nobody waits for a result that cannot be written.
+    """
+    if source is not None and output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output}: output and input are the same file; choose another name with -o")
+    if output.is_dir():
+        raise OutputError(f"{output}: is a folder; name a file with -o")
+    if output.exists() and not force:
+        raise OutputError(f"{output}: exists already; use -f to overwrite it, or choose another name with -o")
+    if not output.absolute().parent.is_dir():
+        raise OutputError(f"{output.parent}: no such folder; create it first")
+
+
+def check_space(output: Path, num_bytes: int) -> None:
+    """Raise OutputError if `output`'s disk cannot hold `num_bytes` more."""
+    free = shutil.disk_usage(output.absolute().parent).free
+    if free < num_bytes:
+        raise OutputError(f"{output}: needs {num_bytes:,} bytes, but only {free:,} are free on that disk")
+
+
+@contextlib.contextmanager
+def atomic_path(output: Path) -> Iterator[Path]:
+    """A temporary path beside `output`; synced and renamed to it if the block succeeds, removed if it does not.
+
+    Raises OutputError where the system refuses to write (no space, no permission).
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "data.bin"
+    >>> with atomic_path(target) as temporary:
+    ...     _ = temporary.write_bytes(b"whole")
+    >>> target.read_bytes()
+    b'whole'
+    """
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{output.name[:100]}.", suffix=".tmp", dir=output.absolute().parent)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
+        _sync(temporary)
+        _default_permissions(temporary)
+        temporary.replace(output)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{output}: cannot be written: {reason}; free some space or choose another place") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _default_permissions(path: Path) -> None:
+    """Give a mkstemp file (mode 600) the mode that a plain open() would have given it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
