@@ -1,6 +1,6 @@
 """The interface that every codec and every baseline has: pure, inputs untouched.
 
-    tensors --encode--> Payload (named sections + a small JSON object) --decode--> tensors
+tensors --encode--> Payload (named sections + a small JSON object) --decode--> tensors
 """
 
 from __future__ import annotations

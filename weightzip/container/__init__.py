@@ -1,0 +1,8 @@
+"""The container room: a .wz file as bytes.
+
+Knows the format, its limits and its hashes. Never knows what a section means.
+"""
+
+from weightzip.container.format import MAX_HEADER_BYTES, MAX_SECTIONS, Container, pack, unpack
+
+__all__ = ["MAX_HEADER_BYTES", "MAX_SECTIONS", "Container", "pack", "unpack"]

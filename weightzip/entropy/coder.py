@@ -1,0 +1,125 @@
+"""Coding long arrays of signed integers with one table per scale class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from weightzip.entropy.buckets import Buckets
+from weightzip.entropy.integers import decode_integers, encode_integers, trim_words, words_of
+from weightzip.entropy.tables import Tables
+from weightzip.errors import FormatError
+
+_DIRECT_LOG2 = (4, 8)  # alphabets tried: short tables for bell-shaped data, long ones for arbitrary indices
+_MAX_TABLE_INTEGERS = 1 << 18
+
+
+def encode(values: NDArray[np.int32], classes: NDArray[np.uint8] | None = None) -> bytes:
+    """Code integers [n], each with the table of its class [n] (None: one class); tables are included, n is not.
+
+    The result is as long as the empirical entropy within the classes, plus the tables, plus at most 8 bytes.
+
+    >>> import numpy as np
+    >>> values = np.array([0, 0, 1, 0, -2, 0, 300], np.int32)
+    >>> decode(encode(values), 7).tolist()
+    [0, 0, 1, 0, -2, 0, 300]
+    """
+    if not values.size:
+        return b""
+    return min((_encode(values, classes, Buckets(log2)) for log2 in _DIRECT_LOG2), key=len)
+
+
+def decode(data: bytes, count: int, classes: NDArray[np.uint8] | None = None) -> NDArray[np.int32]:
+    """The `count` integers that `encode` coded with these classes. Raises FormatError where that cannot be."""
+    if not count:
+        return np.zeros(0, np.int32)
+    buckets, tables, stream = _read_tables(data)
+    try:
+        coder = constriction.stream.stack.AnsCoder(words_of(stream))
+    except ValueError as error:
+        raise FormatError(f"coded integers are malformed: {error}") from error
+    symbols = np.empty(count, np.int32)
+    for scale_class, members in _members(classes, count):
+        symbols[members] = coder.decode(tables.model(scale_class), len(members))
+    num_extra = buckets.num_extra(symbols)
+    extra = np.zeros(count, np.uint32)
+    for width, members in _members(num_extra, count):
+        extra[members] = _decode_raw(coder, width, len(members))
+    return buckets.join(symbols, extra)
+
+
+def code_lengths(
+    values: NDArray[np.int32], classes: NDArray[np.uint8] | None = None, *, num_magnitudes: int = 16
+) -> NDArray[np.float32]:
+    """Bits that each magnitude would cost in each class, [num_classes, num_magnitudes], with tables fitted to `values`.
+
+    The two signs share their bits evenly; a magnitude not seen costs what an escape would.
+    """
+    buckets = Buckets(_DIRECT_LOG2[0])
+    symbols, _, _ = buckets.split(np.clip(np.abs(values), 0, num_magnitudes))
+    lengths = Tables.fit(symbols, classes, buckets.alphabet).bits
+    magnitudes = np.concatenate([lengths[:, :1], lengths[:, 1::2] + 1], axis=1)[:, :num_magnitudes]
+    missing = num_magnitudes - magnitudes.shape[1]
+    return np.pad(magnitudes, ((0, 0), (0, missing)), constant_values=float(lengths.max(initial=24.0)))
+
+
+def _encode(values: NDArray[np.int32], classes: NDArray[np.uint8] | None, buckets: Buckets) -> bytes:
+    symbols, extra, num_extra = buckets.split(values)
+    tables = Tables.fit(symbols, classes, buckets.alphabet)
+    coder = constriction.stream.stack.AnsCoder()
+    # A stack: what is decoded last is coded first.
+    for width, members in reversed(list(_members(num_extra, values.size))):
+        _encode_raw(coder, width, extra[members])
+    for scale_class, members in reversed(list(_members(classes, values.size))):
+        coder.encode_reverse(symbols[members], tables.model(scale_class))
+    header = [buckets.direct_log2, *tables.to_integers()]
+    coded = encode_integers(header)
+    prefix = len(header).to_bytes(3, "little") + len(coded).to_bytes(3, "little")
+    return prefix + coded + trim_words(coder.get_compressed())
+
+
+def _read_tables(data: bytes) -> tuple[Buckets, Tables, bytes]:
+    if len(data) < 6:
+        raise FormatError("coded integers are cut short")
+    num_integers = int.from_bytes(data[:3], "little")
+    end = 6 + int.from_bytes(data[3:6], "little")
+    if num_integers > _MAX_TABLE_INTEGERS or end > len(data):
+        raise FormatError("a frequency table is longer than allowed or than the data")
+    direct_log2, *codes = decode_integers(data[6:end], max(num_integers, 1))
+    if direct_log2 not in _DIRECT_LOG2:
+        raise FormatError("coded integers use an unknown alphabet")
+    buckets = Buckets(direct_log2)
+    tables = Tables.from_integers(codes)
+    if any(len(table) > buckets.alphabet for table in tables.codes):
+        raise FormatError("a frequency table is longer than its alphabet")
+    return buckets, tables, data[end:]
+
+
+def _members(groups: NDArray[np.uint8] | None, count: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each group's number and the positions of its members, ascending."""
+    if groups is None:
+        yield 0, np.arange(count)
+        return
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    ends = np.cumsum(sizes)
+    for group in np.flatnonzero(sizes):
+        yield int(group), order[ends[group] - sizes[group] : ends[group]]
+
+
+def _encode_raw(coder: constriction.stream.stack.AnsCoder, width: int, bits: NDArray[np.uint32]) -> None:
+    """Write the `width` low bits of each number, in parts of at most 16, as constriction's models are 24 bits wide."""
+    for low in range(0, width, 16):
+        part = (bits >> low) & ((1 << min(width - low, 16)) - 1)
+        coder.encode_reverse(part.astype(np.int32), constriction.stream.model.Uniform(1 << min(width - low, 16)))
+
+
+def _decode_raw(coder: constriction.stream.stack.AnsCoder, width: int, count: int) -> NDArray[np.uint32]:
+    bits = np.zeros(count, np.uint32)
+    for low in reversed(range(0, width, 16)):
+        part = coder.decode(constriction.stream.model.Uniform(1 << min(width - low, 16)), count)
+        bits |= part.astype(np.uint32) << np.uint32(low)
+    return bits

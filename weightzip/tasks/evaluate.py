@@ -1,0 +1,88 @@
+"""Measuring weights by a task: the module is built, the weights must fit it, the metric must be a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import TYPE_CHECKING
+
+from weightzip.errors import CheckpointError, TaskError
+from weightzip.tasks.messages import describe_error
+from weightzip.tasks.protocol import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_MAX_LISTED = 5  # keys named in a message
+
+
+def evaluate_state(task: Task, state: Mapping[str, Tensor]) -> float:
+    """The task's metric for a module that holds the weights `state`; `state` itself is left as it is.
+
+    The module is in evaluation mode and no gradients are recorded.
+    Raises CheckpointError where keys or shapes do not fit the module, TaskError where the task raises an error or
+    gives something else than a finite number.
+    """
+    import torch
+
+    model = _build(task)
+    check_fit(model, state, task.name)
+    model.load_state_dict(dict(state))
+    model.eval()
+    with torch.no_grad():
+        try:
+            value = task.evaluate(model)
+        except (Exception, SystemExit) as error:
+            raise TaskError(f"task {task.name}: evaluate() raised {describe_error(error)}") from error
+    return _finite(value, task.name)
+
+
+def check_fit(model: nn.Module, state: Mapping[str, Tensor], task_name: str) -> None:
+    """Raise CheckpointError, naming the first few tensors, unless `state` has the module's keys and shapes."""
+    from torch import Tensor
+
+    expected = model.state_dict()
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    mismatched = [
+        f"{key} is {_shape(state[key])}, not {_shape(value)}"
+        for key, value in expected.items()
+        if isinstance(value, Tensor) and key in state and state[key].shape != value.shape
+    ]
+    problems = [
+        f"{kind}: {_first(items)}"
+        for kind, items in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
+        if items
+    ]
+    if problems:
+        raise CheckpointError(f"the checkpoint does not fit the model of task {task_name}; {'; '.join(problems)}")
+
+
+def _build(task: Task) -> nn.Module:
+    from torch import nn
+
+    try:
+        model: object = task.model()
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"task {task.name}: model() raised {describe_error(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise TaskError(f"task {task.name}: model() gave {type(model).__name__}; it must give a torch.nn.Module")
+    return model
+
+
+def _finite(value: object, task_name: str) -> float:
+    if type(value) is bool or not isinstance(value, Real):
+        raise TaskError(f"task {task_name}: evaluate() gave {type(value).__name__}; it must give a float")
+    if not math.isfinite(value):
+        raise TaskError(f"task {task_name}: evaluate() gave {float(value)}; the metric must be a finite number")
+    return float(value)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape) or "a scalar"
+
+
+def _first(items: list[str]) -> str:
+    rest = len(items) - _MAX_LISTED
+    return ", ".join(items[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,13 @@
+"""The vae room: the ELBO, the families, perturbation and training. Never knows files.
+
+chunks --perturb--> noisy copies --encoder--> posterior q(z|x) --sample--> z --decoder--> p(x|z)
+                                        |                                     |
+                                        KL(q(z|x) || p(z))    +    -log p(x|z)     =  -ELBO, minimised by `train`
+"""
+
+from weightzip.vae.dense import DenseVAE
+from weightzip.vae.integer_decoder import INVERSE_SLOPE, IntegerDecoder
+from weightzip.vae.train import EpochLosses, VAESettings, train
+from weightzip.vae.width import hidden_width
+
+__all__ = ["INVERSE_SLOPE", "DenseVAE", "EpochLosses", "IntegerDecoder", "VAESettings", "hidden_width", "train"]
