@@ -1,1 +1,43 @@
-"""weightzip: a neural codec for the weights of neural networks."""
+"""weightzip: a neural codec for the weights of neural networks. Any checkpoint in, one small file out, every byte counted.
+
+The way of the data; each arrow is one folder, and nothing flows back:
+
+    model.pt --read--> tensors --cut--> blocks --VAE--> latents --quantise--> symbols --entropy code--> sections --write--> .wz
+    model.pt <-write-- tensors <-paste- blocks <-decode- latents <-dequantise- symbols <-decode-------- sections <--read--- .wz
+
+    checkpoint/  file formats, dtypes, aliases      entropy/    integer frequency tables, ANS
+    blocks/      cutting, padding, pasting          container/  the .wz format, limits, hashes
+    vae/         the ELBO, families, training       codec/      presets: the rooms put together, both ways
+    quantise/    step sizes, scales, rounding       search/     the coarsest setting that meets a target
+    baselines/   what people use today              tasks/      what a checkpoint is for, as a number
+
+    >>> import torch, weightzip
+    >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)
+    >>> weightzip.restore("example.wz")["weight"].shape
+    torch.Size([64, 64])
+
+Importing this package costs nothing: torch is imported at the first use of a verb.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from weightzip.errors import WeightzipError
+
+if TYPE_CHECKING:
+    from weightzip.api import compress, info, load_into, restore, test
+    from weightzip.summary import Summary
+    from weightzip.vae import VAESettings
+
+__version__ = "0.1.0"
+__all__ = ["Summary", "VAESettings", "WeightzipError", "compress", "info", "load_into", "restore", "test"]
+
+_HOMES = {"Summary": "weightzip.summary", "VAESettings": "weightzip.vae"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'weightzip' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "weightzip.api")), name)

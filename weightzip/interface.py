@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from weightzip.progress import Progress, silent
 
@@ -56,9 +56,7 @@ class Codec(Protocol):
     Lossy codecs take finite float32 tensors on the CPU and return float32 tensors; the pipeline converts dtypes.
     """
 
-    @property
-    def name(self) -> str:
-        """The name under which a file says how to decode it."""
+    name: ClassVar[str]  # under which a file says how to decode it
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; their order is kept."""

@@ -21,8 +21,7 @@ from weightzip.baselines.zstd import Zstd
 from weightzip.interface import Codec
 
 CODECS: dict[str, type[Codec]] = {
-    codec.name: codec
-    for codec in (Cast, Codebook, DeepCompression, LowRank, MagnitudePruning, UniformQuantisation, Zstd)
+    codec.name: codec for codec in (Cast, Codebook, DeepCompression, LowRank, MagnitudePruning, UniformQuantisation, Zstd)
 }
 """By the name that a file carries: the class whose `decode` reads it."""
 

@@ -44,9 +44,7 @@ def dtype_name(dtype: torch.dtype) -> str:
     """
     name = _BY_DTYPE.get(dtype)
     if name is None:
-        raise UnsupportedCheckpointError(
-            f"{dtype} cannot be stored; convert the tensor to a plain dtype and save again"
-        )
+        raise UnsupportedCheckpointError(f"{dtype} cannot be stored; convert the tensor to a plain dtype and save again")
     return name
 
 

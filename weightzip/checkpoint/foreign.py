@@ -76,9 +76,7 @@ def unreadable(path: Path, head: bytes, error: Exception) -> CheckpointError:
         return refusal
     if head.startswith(TORCH_MAGIC):
         return damaged(path, error)
-    return CheckpointError(
-        f"{path}: not a checkpoint: written neither by torch.save nor as .safetensors; name another file"
-    )
+    return CheckpointError(f"{path}: not a checkpoint: written neither by torch.save nor as .safetensors; name another file")
 
 
 def damaged(path: Path, error: Exception) -> CheckpointError:

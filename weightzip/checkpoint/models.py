@@ -27,9 +27,7 @@ _MAIN = (
     "params",
 )
 # Keys that hold a model. Beside one, loose tensors (a best score, a noise sample) are not weights.
-_MODEL = re.compile(
-    r"(\w+_)?state_?dict(_\w+)?|model(_\w+)?|module|net(\w|work)?|weights|params|generator|discriminator", re.I
-)
+_MODEL = re.compile(r"(\w+_)?state_?dict(_\w+)?|model(_\w+)?|module|net(\w|work)?|weights|params|generator|discriminator", re.I)
 # Keys that hold something else.
 _OTHER = re.compile(
     r"optim|sched|scaler|rng|random|callback|loops|hparam|hyper|config|args|metric|history|sampler|loader", re.I

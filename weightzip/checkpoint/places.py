@@ -80,15 +80,11 @@ def _check_tensor(tensor: Tensor, path: TreePath) -> None:
         kind = str(tensor.layout).removeprefix("torch.")
         raise UnsupportedCheckpointError(f"a sparse tensor ({kind}) {where}; call .to_dense() on it and save again")
     if tensor.is_quantized:
-        raise UnsupportedCheckpointError(
-            f"a quantised tensor ({tensor.dtype}) {where}; .dequantize() it and save again"
-        )
+        raise UnsupportedCheckpointError(f"a quantised tensor ({tensor.dtype}) {where}; .dequantize() it and save again")
     if tensor.device.type == "meta":
         raise UnsupportedCheckpointError(f"a tensor without data (device meta) {where}; load its values first")
     if type(tensor) not in (Tensor, nn.Parameter):
-        raise UnsupportedCheckpointError(
-            f"a {type(tensor).__name__} {where}; convert it to a plain tensor and save again"
-        )
+        raise UnsupportedCheckpointError(f"a {type(tensor).__name__} {where}; convert it to a plain tensor and save again")
     try:
         dtype_name(tensor.dtype)
     except UnsupportedCheckpointError as error:

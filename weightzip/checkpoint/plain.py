@@ -75,9 +75,7 @@ def _encode_text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnsupportedCheckpointError(
-            f"the string {value!r} is not valid Unicode; replace it and save again"
-        ) from None
+        raise UnsupportedCheckpointError(f"the string {value!r} is not valid Unicode; replace it and save again") from None
     return value
 
 

@@ -69,9 +69,7 @@ class TreeEncoder:
         text_keys = all(type(key) is str for key in node)
         attributes = getattr(node, "__dict__", {})
         if not set(attributes) <= ({"_metadata"} if text_keys else set()):
-            raise UnsupportedCheckpointError(
-                f"a dict with attributes {sorted(attributes)} {describe(path)}; remove them"
-            )
+            raise UnsupportedCheckpointError(f"a dict with attributes {sorted(attributes)} {describe(path)}; remove them")
         keys = [_encode_key(key, (*path, key)) for key in node]
         if text_keys and (attributes or any(isinstance(value, Tensor) for value in node.values())):
             return self._encode_state(node, path)

@@ -78,9 +78,7 @@ def _write_safetensors(layout: Layout, state: dict[str, Tensor], path: Path) -> 
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number) if code else str(error)) from error
     except KeyError as error:
-        raise UnsupportedCheckpointError(
-            f"safetensors cannot hold {error.args[0]}; write a .pt file instead"
-        ) from error
+        raise UnsupportedCheckpointError(f"safetensors cannot hold {error.args[0]}; write a .pt file instead") from error
 
 
 def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -39,9 +39,7 @@ def quantise_matrices(matrices: Sequence[NDArray[np.float32]], *, tradeoff: floa
     flat = np.concatenate([matrix.reshape(-1) for matrix in matrices])
     classes = np.concatenate([scale.classes().reshape(-1) for scale in scales])
     parts = np.split(quantise(flat, classes, tradeoff=tradeoff), np.cumsum([matrix.size for matrix in matrices])[:-1])
-    return [
-        Matrix(part.reshape(matrix.shape), scale) for part, matrix, scale in zip(parts, matrices, scales, strict=True)
-    ]
+    return [Matrix(part.reshape(matrix.shape), scale) for part, matrix, scale in zip(parts, matrices, scales, strict=True)]
 
 
 def encode_matrices(matrices: Sequence[Matrix]) -> CodedMatrices:

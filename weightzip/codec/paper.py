@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class PaperCodec:
     settings: VAESettings = field(default_factory=VAESettings)
     stored_error: float = 0.03
     device: str = "cpu"
-    name: str = "paper"
+    name: ClassVar[str] = "paper"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Train a VAE on the tensors and code their posterior means and the decoder."""
@@ -86,9 +87,7 @@ class _Stored:
 
     @property
     def decoder(self) -> IntegerDecoder:
-        return IntegerDecoder(
-            self.first.symbols, self.bias.symbols, self.second.symbols, self.mean.symbols, self.mean_shift
-        )
+        return IntegerDecoder(self.first.symbols, self.bias.symbols, self.second.symbols, self.mean.symbols, self.mean_shift)
 
 
 @dataclass(frozen=True)

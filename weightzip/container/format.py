@@ -95,9 +95,7 @@ def _checked_table(data: bytes, name: str) -> bytes:
     if not data:
         raise FormatError(f"{name}: empty, hence not a .wz file")
     if data[: len(MAGIC)] != MAGIC:
-        raise FormatError(
-            f"{name}: not a .wz file (its first bytes are others); name a file made by `weightzip compress`"
-        )
+        raise FormatError(f"{name}: not a .wz file (its first bytes are others); name a file made by `weightzip compress`")
     if len(data) < _PREAMBLE.size:
         raise DamagedFileError(f"{name}: damaged: cut off within its first {_PREAMBLE.size} bytes; fetch it again")
     _, version, flags, table_bytes, digest = _PREAMBLE.unpack_from(data)

@@ -57,7 +57,5 @@ class Buckets:
         """The values [n] that `split` took apart."""
         bucket = (symbols.astype(np.int64) + 1) // 2
         half = (bucket - self.direct) & 1
-        magnitude = np.where(
-            bucket < self.direct, bucket, ((2 + half) << self.num_extra(symbols).astype(np.int64)) | extra
-        )
+        magnitude = np.where(bucket < self.direct, bucket, ((2 + half) << self.num_extra(symbols).astype(np.int64)) | extra)
         return np.where(symbols % 2 == 1, magnitude, -magnitude).astype(np.int32)

@@ -63,9 +63,7 @@ class Tables:
         """The entropy model of a class, for constriction's coders. Raises FormatError for a class without symbols."""
         if scale_class >= len(self.codes) or not any(self.codes[scale_class]):
             raise FormatError("a symbol's class has no frequency table")
-        weights = _POWERS[[*self.codes[scale_class], 0]].astype(
-            np.float64
-        )  # at least two symbols, as constriction asks
+        weights = _POWERS[[*self.codes[scale_class], 0]].astype(np.float64)  # at least two symbols, as constriction asks
         return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
 
     @cached_property

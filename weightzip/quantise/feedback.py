@@ -24,9 +24,7 @@ def quantise_with_feedback(
     """
     columns = gram.shape[0]
     damped = gram + _DAMPING * np.trace(gram) / max(columns, 1) * np.eye(columns)
-    spread = np.linalg.cholesky(
-        np.linalg.inv(damped)
-    ).T  # upper triangular: how an error is shared out to later columns
+    spread = np.linalg.cholesky(np.linalg.inv(damped)).T  # upper triangular: how an error is shared out to later columns
     flat_classes = classes.reshape(-1)
     bits = code_lengths(
         quantise(values.reshape(-1).astype(np.float32), flat_classes, tradeoff=tradeoff),

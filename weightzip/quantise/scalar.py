@@ -17,9 +17,7 @@ _MAX_SYMBOL = 2**31 - 1
 _PASSES = 3
 
 
-def quantise(
-    values: NDArray[np.float32], classes: NDArray[np.uint8], *, tradeoff: float = TRADEOFF
-) -> NDArray[np.int32]:
+def quantise(values: NDArray[np.float32], classes: NDArray[np.uint8], *, tradeoff: float = TRADEOFF) -> NDArray[np.int32]:
     """Symbols [n] for values [n] in units of the step size, given their scale classes [n].
 
     With tradeoff 0 this is rounding, and no value is off by more than half a step.

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CLASSES = 24
-_CLASS_OF_ONE_STEP = (
-    6  # the class of values whose deviation is one step; 3 octaves below it symbols are nearly all zero
-)
+_CLASS_OF_ONE_STEP = 6  # the class of values whose deviation is one step; 3 octaves below it symbols are nearly all zero
 _HALF_OCTAVES = 2  # classes per octave of the deviation
 _ITERATIONS = 4
 _BITS_PER_CODE = 3.0  # what one row or column code costs, measured on the zoo's checkpoints

@@ -1,0 +1,130 @@
+"""The header of a .wz file: which tensors it holds, how each was coded, and what surrounds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weightzip.checkpoint import Layout, dtype_of
+from weightzip.errors import FormatError, LimitError
+from weightzip.interface import JSON, TensorSpec
+
+MAX_TENSORS = 1_000_000
+MAX_RANK = 64
+MAX_NAME_BYTES = 4096
+_MAX_ELEMENTS = 1 << 50
+_COMMON_DTYPE = "float32"
+
+
+@dataclass(frozen=True)
+class Header:
+    """codec: the name of the lossy codec, "lossless" if there is none. meta: what that codec needs to decode.
+
+    tensors: all stored tensors in order. exact: which of them are stored bit for bit.
+    relative_mse, max_abs_error: against the source, over its floating-point tensors. latents: as the paper counts them.
+    metric: the task's name of it, original and restored value, where a task was given.
+    """
+
+    codec: str
+    meta: dict[str, JSON]
+    tensors: tuple[TensorSpec, ...]
+    exact: frozenset[str]
+    layout: Layout
+    relative_mse: float
+    max_abs_error: float
+    latents: int = 0
+    metric: dict[str, JSON] | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """As stored: a tensor is [name, shape], then its dtype if not float32, then 1 if exact."""
+        stored: dict[str, JSON] = {
+            "codec": self.codec,
+            "meta": self.meta,
+            "tensors": [self._entry(spec) for spec in self.tensors],
+            "layout": self.layout.to_json(),
+            "error": [_short(self.relative_mse), _short(self.max_abs_error)],
+        }
+        if self.latents:
+            stored["latents"] = self.latents
+        if self.metric is not None:
+            stored["metric"] = self.metric
+        return stored
+
+    def _entry(self, spec: TensorSpec) -> list[JSON]:
+        exact = spec.name in self.exact
+        dtype = [spec.dtype] if exact or spec.dtype != _COMMON_DTYPE else []
+        return [spec.name, list(spec.shape), *dtype, *([1] if exact else [])]
+
+    @staticmethod
+    def from_json(stored: Mapping[str, JSON]) -> Header:
+        """Check and take apart a stored header. Raises FormatError, or LimitError where it goes over a named limit."""
+        required, optional = {"codec", "meta", "tensors", "layout", "error"}, {"latents", "metric"}
+        if not required <= set(stored) <= required | optional:
+            raise FormatError("the header lacks a field or has one that this version does not know")
+        if not isinstance(stored["codec"], str) or not isinstance(stored["meta"], dict):
+            raise FormatError("the header's codec is malformed")
+        tensors, exact = _parse_tensors(stored["tensors"])
+        error = stored["error"]
+        if not isinstance(error, list) or len(error) != 2 or not all(_is_number(value) for value in error):
+            raise FormatError("the header's errors are malformed")
+        latents = stored.get("latents", 0)
+        if type(latents) is not int or latents < 0:
+            raise FormatError("the header's number of latents is malformed")
+        layout = Layout.from_json(stored["layout"])
+        metric = _parse_metric(stored.get("metric"))
+        return Header(stored["codec"], stored["meta"], tensors, exact, layout, error[0], error[1], latents, metric)
+
+    @property
+    def num_weights(self) -> int:
+        """Elements of floating-point tensors."""
+        return sum(spec.num_elements for spec in self.tensors if dtype_of(spec.dtype).is_floating_point)
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors, once restored."""
+        return sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in self.tensors)
+
+
+def _parse_tensors(entries: JSON) -> tuple[tuple[TensorSpec, ...], frozenset[str]]:
+    if not isinstance(entries, list) or not entries:
+        raise FormatError("the header names no tensors")
+    if len(entries) > MAX_TENSORS:
+        raise LimitError(f"the file names {len(entries):,} tensors; at most {MAX_TENSORS:,} are allowed")
+    specs = tuple(_parse_entry(entry) for entry in entries)
+    if len({spec.name for spec in specs}) != len(specs):
+        raise FormatError("the header names a tensor twice")
+    return specs, frozenset(spec.name for spec, entry in zip(specs, entries, strict=True) if len(entry) == 4)
+
+
+def _parse_entry(entry: JSON) -> TensorSpec:
+    if not isinstance(entry, list) or not 2 <= len(entry) <= 4 or entry[3:] not in ([], [1]):
+        raise FormatError("the header describes a tensor in an unknown way")
+    name, shape, dtype = entry[0], entry[1], entry[2] if len(entry) > 2 else _COMMON_DTYPE
+    if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
+        raise FormatError("the header describes a tensor in an unknown way")
+    if len(shape) > MAX_RANK or len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise LimitError(f"a tensor has more than {MAX_RANK} dimensions or a name of more than {MAX_NAME_BYTES} bytes")
+    if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
+        raise FormatError(f"tensor {name!r} has an impossible shape")
+    dtype_of(dtype)
+    return TensorSpec(name, tuple(shape), dtype)
+
+
+def _parse_metric(metric: JSON) -> dict[str, JSON] | None:
+    if metric is None:
+        return None
+    fields = {"name", "original", "restored"}
+    if not isinstance(metric, dict) or set(metric) != fields or not isinstance(metric["name"], str):
+        raise FormatError("the header's metric is malformed")
+    if not _is_number(metric["original"]) or not _is_number(metric["restored"]):
+        raise FormatError("the header's metric is malformed")
+    return metric
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,127 @@
+"""Choosing the codec and its setting that meet a target of size or quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from weightzip.checkpoint import Checkpoint
+from weightzip.codec.auto import AutoCodec
+from weightzip.codec.pipeline import Coded, encode
+from weightzip.errors import TargetError, UsageError
+from weightzip.progress import Progress, ProgressEvent, silent
+from weightzip.search import bisect_log
+
+FINEST_STEP, COARSEST_STEP = 2.0**-12, 2.0**3  # relative to the weights' deviation
+_SIZE_PROBES = 14
+_QUALITY_PROBES = 12
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the file must meet, at most one of these; none asks for the default quality.
+
+    ratio: input bytes per file byte, at least. bpw: bits per weight of the whole file, at most. max_error: largest error of
+    any weight. max_drop: loss of the task's metric, in the metric's units.
+    """
+
+    ratio: float | None = None
+    bpw: float | None = None
+    max_error: float | None = None
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) > 1:
+            flags = " and ".join("--" + name.replace("_", "-") for name in given)
+            raise UsageError(f"{flags} exclude each other; give one target")
+        for name, value in given.items():
+            if not math.isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
+                raise UsageError(f"--{name.replace('_', '-')} must be a positive number, not {value:g}")
+
+
+def encode_to_target(
+    checkpoint: Checkpoint,
+    target: Target,
+    *,
+    evaluate: Callable[[dict[str, Tensor]], float] | None = None,
+    progress: Progress = silent,
+) -> Coded:
+    """The smallest file, with the default codec, that meets the target.
+
+    evaluate: metric of a set of restored tensors; needed by max_drop. Raises TargetError, saying how close it came.
+    """
+    if target.max_error is not None:
+        # A hair finer than 2 E, so that the rounding to float32 stays within E as well; what does not is stored exactly.
+        step = 2 * target.max_error * (1 - 2.0**-20)
+        return encode(checkpoint, AutoCodec(step, tradeoff=0.0, uniform=True), progress, max_error=target.max_error)
+    if target.max_drop is not None:
+        if evaluate is None:
+            raise UsageError("--max-drop needs a task to evaluate; name one with --task")
+        return _meet_drop(checkpoint, target.max_drop, evaluate, progress)
+    if target.ratio is not None or target.bpw is not None:
+        return _meet_size(checkpoint, target, progress)
+    return encode(checkpoint, AutoCodec(), progress)
+
+
+def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Coded:
+    input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in checkpoint.tensors.values())
+    weights = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
+    limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
+    probes = _Probes(checkpoint, _SIZE_PROBES, progress)
+
+    def fits(step: float) -> bool:
+        size = len(probes.coded(step).pack())
+        probes.report(step, f"{size:,} bytes, at most {limit:,.0f} wanted")
+        return size <= limit
+
+    step = bisect_log(fits, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
+    if step is None:
+        size = len(probes.coded(COARSEST_STEP).pack())
+        raise TargetError(
+            f"{limit:,.0f} bytes are out of reach: the smallest file takes {size:,} "
+            f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"
+        )
+    return probes.coded(step)
+
+
+def _meet_drop(
+    checkpoint: Checkpoint, max_drop: float, evaluate: Callable[[dict[str, Tensor]], float], progress: Progress
+) -> Coded:
+    original = evaluate(dict(checkpoint.tensors))
+    probes = _Probes(checkpoint, _QUALITY_PROBES, progress)
+    drops: dict[float, float] = {}
+
+    def close_enough(step: float) -> bool:
+        drops[step] = original - evaluate(probes.coded(step).restored)
+        probes.report(step, f"metric {original - drops[step]:.2f}, {drops[step]:+.2f} lost")
+        return drops[step] <= max_drop
+
+    step = bisect_log(close_enough, safe=FINEST_STEP, bold=COARSEST_STEP, probes=_QUALITY_PROBES)
+    if step is None:
+        raise TargetError(
+            f"a drop of at most {max_drop:g} is out of reach: the finest setting loses {min(drops.values()):.4g}; "
+            "ask for more, or use --lossless"
+        )
+    return probes.coded(step)
+
+
+class _Probes:
+    """Encodings by step size; the last one that was asked for is kept."""
+
+    def __init__(self, checkpoint: Checkpoint, total: int, progress: Progress) -> None:
+        self._checkpoint, self._total, self._progress = checkpoint, total, progress
+        self._done = 0
+        self._last: tuple[float, Coded] | None = None
+
+    def coded(self, step: float) -> Coded:
+        if self._last is None or self._last[0] != step:
+            self._last = step, encode(self._checkpoint, AutoCodec(step))
+        return self._last[1]
+
+    def report(self, step: float, detail: str) -> None:
+        self._done += 1
+        self._progress(ProgressEvent("searching", self._done, self._total, f"step {step:.3g}: {detail}"))

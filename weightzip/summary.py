@@ -1,0 +1,83 @@
+"""What `compress` and `info` report, as one JSON-able dictionary with the field names of the command line's --json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypedDict
+
+from weightzip.interface import JSON
+
+if TYPE_CHECKING:
+    from weightzip.codec import Header
+
+
+class TensorSummary(TypedDict):
+    """One stored tensor: `coding` is "lossy" or "exact", `bytes` what it takes once restored."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    coding: str
+    bytes: int
+
+
+class Summary(TypedDict):
+    """Sizes in bytes; ratios are input_bytes / file_bytes, every byte of the file counted.
+
+    latent_ratio counts only the latents, as the paper does: input_bytes / (4 * latents); None without latents.
+    sections sums to file_bytes. Errors are against the source, over its floating-point tensors.
+    """
+
+    input: str
+    output: str
+    preset: str
+    tensors: int
+    weights: int
+    input_bytes: int
+    file_bytes: int
+    ratio: float
+    bits_per_weight: float
+    latents: int
+    latent_ratio: float | None
+    sections: dict[str, int]
+    relative_mse: float
+    max_abs_error: float
+    metric: dict[str, JSON] | None
+    seconds: float
+    tensor_list: list[TensorSummary]
+
+
+def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, output: str, seconds: float) -> Summary:
+    """The summary of a file with this header, whose parts take these many bytes."""
+    from weightzip.checkpoint import dtype_of
+
+    file_bytes = sum(section_bytes.values())
+    input_bytes, weights = header.tensor_bytes, header.num_weights
+    return Summary(
+        input=source,
+        output=output,
+        preset=header.codec,
+        tensors=len(header.tensors),
+        weights=weights,
+        input_bytes=input_bytes,
+        file_bytes=file_bytes,
+        ratio=input_bytes / file_bytes,
+        bits_per_weight=8 * file_bytes / weights if weights else 0.0,
+        latents=header.latents,
+        latent_ratio=input_bytes / (4 * header.latents) if header.latents else None,
+        sections=dict(section_bytes),
+        relative_mse=header.relative_mse,
+        max_abs_error=header.max_abs_error,
+        metric=header.metric,
+        seconds=seconds,
+        tensor_list=[
+            TensorSummary(
+                name=spec.name,
+                shape=list(spec.shape),
+                dtype=spec.dtype,
+                coding="exact" if spec.name in header.exact else "lossy",
+                bytes=spec.num_elements * dtype_of(spec.dtype).itemsize,
+            )
+            for spec in header.tensors
+        ],
+    )
