@@ -44,4 +44,4 @@ def paste(chunks: Chunks, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
     if num_weights != sum(sizes):
         raise FormatError(f"the chunks hold {num_weights:,} weights, but the tensors have {sum(sizes):,}")
     sequence = chunks.values.reshape(-1)[:num_weights]
-    return {spec.name: part.reshape(spec.shape).clone() for spec, part in zip(specs, sequence.split(sizes), strict=True)}
+    return {spec.name: part.reshape(spec.shape).clone() for spec, part in zip(specs, torch.split(sequence, sizes), strict=True)}

@@ -32,6 +32,7 @@ from weightzip.errors import FormatError, UsageError
 from weightzip.interface import JSON, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 from weightzip.quantise import fit_scales, quantise_with_feedback
+from weightzip.threads import limited_threads
 from weightzip.vae import INVERSE_SLOPE, DenseVAE, EpochLosses, IntegerDecoder, VAESettings, train
 
 _MAX_CHUNK = 1 << 20
@@ -56,8 +57,10 @@ class PaperCodec:
         chunks = cut(tensors, self.settings.chunk)
         offset, scale = _standardisation(chunks)
         blocks = (chunks.values - offset) / scale  # [n, chunk]
-        model, history = train(blocks, self.settings, device=torch.device(self.device), progress=progress)
-        stored = _quantise(model.cpu(), blocks, self.stored_error)
+        # One thread: the sums, and so the bytes, must not depend on how many there are (a second one gains little here).
+        with limited_threads(1):
+            model, history = train(blocks, self.settings, device=torch.device(self.device), progress=progress)
+            stored = _quantise(model.cpu(), blocks, self.stored_error)
         return _pack(stored, chunks.padding, offset, scale, history)
 
     @staticmethod

@@ -28,7 +28,8 @@ class Scales:
     def classes(self) -> NDArray[np.uint8]:
         """The scale class of every value, [rows, columns], below MAX_CLASSES."""
         total = self.row[:, None].astype(np.int64) + self.column[None, :]
-        return np.clip(total, 0, MAX_CLASSES - 1).astype(np.uint8)
+        classes: NDArray[np.uint8] = np.clip(total, 0, MAX_CLASSES - 1).astype(np.uint8)
+        return classes
 
 
 def fit_scales(values: NDArray[np.float32]) -> Scales:

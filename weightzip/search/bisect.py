@@ -21,5 +21,5 @@ def bisect_log(passes: Callable[[float], bool], *, safe: float, bold: float, pro
     low, high = math.log2(safe), math.log2(bold)
     for _ in range(probes - 1):
         middle = (low + high) / 2
-        low, high = (middle, high) if passes(2.0**middle) else (low, middle)
-    return 2.0**low
+        low, high = (middle, high) if passes(math.pow(2.0, middle)) else (low, middle)
+    return math.pow(2.0, low)

@@ -37,7 +37,8 @@ class IntegerDecoder:
         """Activations [n, hidden] of quantised latents [n, latent], integers in eighths of the first layer's step."""
         _check_exact(np.abs(latents).max(initial=0), self.first, self.bias, scale=INVERSE_SLOPE)
         before = latents.astype(np.float64) @ self.first.T.astype(np.float64) + self.bias[:, 0]  # [n, hidden]
-        return np.maximum(INVERSE_SLOPE * before, before)
+        hidden: NDArray[np.float64] = np.maximum(INVERSE_SLOPE * before, before)
+        return hidden
 
     def decode(self, latents: Integers, *, scale: float, offset: float) -> NDArray[np.float32]:
         """Blocks [n, block] = offset + scale * y. Raises FormatError where numbers are too large to be exact."""

@@ -24,5 +24,5 @@ def perturbed_batches(
     The copies are drawn as they are used, so their number costs time but no memory, and each epoch sees new ones.
     """
     order = torch.randperm(copies * len(chunks), generator=generator) % len(chunks)
-    for members in order.split(batch_size):
+    for members in torch.split(order, batch_size):
         yield perturb(chunks[members], noise=noise, noisy_fraction=noisy_fraction, generator=generator)

@@ -63,7 +63,7 @@ def train(
     hidden = settings.hidden or hidden_width(chunks)
     initial = torch.Generator().manual_seed(settings.seed)
     model = DenseVAE(settings.chunk, settings.latent, hidden, initial).to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     history: list[EpochLosses] = []
     best, best_state, best_epoch = math.inf, copy.deepcopy(model.state_dict()), 0
     for epoch in range(1, settings.epochs + 1):
@@ -95,7 +95,7 @@ def _train_epoch(
         reconstruction, kl = model.losses(blocks, generator)
         loss = (reconstruction + settings.beta * kl).mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         total += float(loss.detach()) * len(blocks)
     return total / (settings.copies * len(chunks))
