@@ -22,6 +22,7 @@ Importing this package costs nothing: torch is imported at the first use of a ve
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightzip.errors import WeightzipError
@@ -35,6 +36,12 @@ __version__ = "0.1.0"
 __all__ = ["Summary", "VAESettings", "WeightzipError", "compress", "info", "load_into", "restore", "test"]
 
 _HOMES = {"Summary": "weightzip.summary", "VAESettings": "weightzip.vae"}
+
+
+# Installed, `cli` and `zoo` are parts of this package; in a source checkout, where `python -m weightzip` finds this folder
+# first, they stand beside it.
+if not (Path(__file__).parent / "cli").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
 
 
 def __getattr__(name: str) -> object:
