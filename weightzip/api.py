@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightzip import checkpoint as checkpoints
-from weightzip.checkpoint import Checkpoint
+from weightzip.checkpoint import Checkpoint, Layout
 from weightzip.codec import (
     Coded,
     Decoded,
@@ -24,6 +25,7 @@ from weightzip.codec import (
     read_header,
 )
 from weightzip.container import unpack
+from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, DamagedFileError, UsageError, WeightzipError
 from weightzip.files import atomic_path, check_output, check_space
 from weightzip.interface import JSON
@@ -76,7 +78,9 @@ def compress(
     with limited_threads(threads):
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(source)
         measure = _measure(job, model) if job is not None else None
-        coded = _encode(model, preset, target, lossless, measure, replace(vae or VAESettings(), seed=seed), device, progress)
+        settings = replace(vae or VAESettings(), seed=seed)
+        reserve = _metric_bytes(job) if job is not None else 0
+        coded = _encode(model, preset, target, lossless, measure, reserve, settings, device, progress)
         metric = _metric(job, measure, model, coded) if job is not None and measure is not None else None
         data = coded.pack(metric)
         if not dry_run:
@@ -123,8 +127,13 @@ def restore(
 
 def default_restore_output(file: str | Path) -> Path:
     """Where `weightzip restore FILE` writes: the source's own name, in the current folder."""
-    container = unpack(_read(Path(file)), str(file))
-    return Path(checkpoints.default_output(read_header(container, str(file)).layout))
+    return Path(checkpoints.default_output(_read_layout(Path(file))))
+
+
+def drops_content(file: str | Path, output: str | Path) -> bool:
+    """Whether restoring `file` to `output` leaves something out: a .safetensors file holds a model's tensors, nothing else."""
+    layout = _read_layout(Path(file))
+    return checkpoints.output_format(Path(output), layout) == "safetensors" and not checkpoints.fits_safetensors(layout)
 
 
 def load_into(module: nn.Module, file: str | Path) -> None:
@@ -188,7 +197,7 @@ def _check_options(preset: str, target: Target, lossless: bool, task: object) ->
 
 
 def _default_destination(path: Path | None) -> Path:
-    return path.with_suffix(".wz") if path is not None else Path("model.wz")
+    return path.with_suffix(".wz") if path is not None and path.name else Path("model.wz")
 
 
 def _encode(
@@ -197,6 +206,7 @@ def _encode(
     target: Target,
     lossless: bool,
     measure: Callable[[dict[str, Tensor]], float] | None,
+    metric_bytes: int,
     vae: VAESettings,
     device: str,
     progress: Progress,
@@ -204,17 +214,8 @@ def _encode(
     if lossless:
         return encode(model, LosslessCodec(), progress)
     if preset == "paper":
-        return encode(model, PaperCodec(vae, device=_device(device)), progress)
-    return encode_to_target(model, target, evaluate=measure, progress=progress)
-
-
-def _device(name: str) -> str:
-    available = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if available else "cpu"
-    if name == "cuda" and not available:
-        raise UsageError("--device cuda: no CUDA device is available; use --device cpu")
-    return name
+        return encode(model, PaperCodec(vae, device=resolve_device(device)), progress)
+    return encode_to_target(model, target, evaluate=measure, reserve=metric_bytes, progress=progress)
 
 
 def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], float]:
@@ -226,6 +227,12 @@ def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], floa
 
 def _metric(job: Task, measure: Callable[[dict[str, Tensor]], float], model: Checkpoint, coded: Coded) -> dict[str, JSON]:
     return {"name": job.metric, "original": measure(dict(model.tensors)), "restored": measure(coded.restored)}
+
+
+def _metric_bytes(job: Task) -> int:
+    """At most what the metric will take in the header, where its values are not known yet."""
+    longest = -1.2345678901234567e-300
+    return len(json.dumps({"metric": {"name": job.metric, "original": longest, "restored": longest}}))
 
 
 def _write_verified(data: bytes, coded: Coded, destination: Path) -> None:
@@ -256,6 +263,10 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WeightzipError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_layout(path: Path) -> Layout:
+    return read_header(unpack(_read(path), str(path)), str(path)).layout
 
 
 def _pick(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str, path: Path) -> Tensor:

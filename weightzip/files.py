@@ -17,6 +17,13 @@ def check_output(output: Path, *, source: Path | None = None, force: bool = Fals
 
     Raises OutputError; called before long work, so that nobody waits for a result that cannot be written.
     """
+    try:
+        _check_output(output, source, force)
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise OutputError(f"{output}: cannot be written: {error.strerror or error}; choose another name with -o") from error
+
+
+def _check_output(output: Path, source: Path | None, force: bool) -> None:
     if source is not None and output.exists() and source.exists() and output.samefile(source):
         raise OutputError(f"{output}: output and input are the same file; choose another name with -o")
     if output.is_dir():

@@ -32,6 +32,7 @@ _SMALL_TENSOR_OCTAVES = 3  # how much finer biases and norms are: few bytes, and
 _STEPS_PER_OCTAVE = 4
 _MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
 _MAX_EXPONENT = 400
+_LARGEST_SYMBOL = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class AutoCodec:
         progress(ProgressEvent("coding", 0, 2, "quantising"))
         views = [_matrix(tensor) for tensor in tensors.values()]
         base, codes = (self.step, [0] * len(views)) if self.uniform else _steps(list(tensors.values()), self.step)
-        scaled = [(view / _step(base, code)).astype(np.float32) for view, code in zip(views, codes, strict=True)]
+        scaled = [_in_steps(view, _step(base, code)) for view, code in zip(views, codes, strict=True)]
         matrices = quantise_matrices(scaled, tradeoff=self.tradeoff)
         progress(ProgressEvent("coding", 1, 2, "entropy coding"))
         coded = encode_matrices(matrices)
@@ -71,13 +72,15 @@ class AutoCodec:
         symbols = decode_matrices(coded, [_matrix_shape(spec.shape) for spec in specs])
         codes = decode_integers(payload.sections["steps"], len(specs))
         return {
-            spec.name: torch.from_numpy((matrix * _step(base, code)).astype(np.float32)).reshape(spec.shape)
+            spec.name: torch.from_numpy(_from_steps(matrix, _step(base, code))).reshape(spec.shape)
             for spec, matrix, code in zip(specs, symbols, codes, strict=True)
         }
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """[outputs, everything else]; vectors and scalars are one row."""
+    """[outputs, everything else]; vectors and scalars are one row, and where there is no element there are no rows."""
+    if 0 in shape:
+        return 0, 0
     rows = shape[0] if len(shape) > 1 else 1
     return rows, math.prod(shape[1:] if len(shape) > 1 else shape)
 
@@ -85,6 +88,18 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 def _matrix(tensor: Tensor) -> NDArray[np.float64]:
     matrix: NDArray[np.float64] = tensor.reshape(_matrix_shape(tuple(tensor.shape))).numpy().astype(np.float64)
     return matrix
+
+
+def _in_steps(matrix: NDArray[np.float64], step: float) -> NDArray[np.float32]:
+    """A matrix in units of its step; what no symbol can reach is cut off, and comes back with a large error."""
+    with np.errstate(over="ignore"):
+        return np.clip(matrix / step, -_LARGEST_SYMBOL, _LARGEST_SYMBOL).astype(np.float32)
+
+
+def _from_steps(symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
+    """A matrix from its symbols; infinite where float32 ends, for the pipeline to find."""
+    with np.errstate(over="ignore"):
+        return (symbols * step).astype(np.float32)
 
 
 def _steps(tensors: Sequence[Tensor], step: float) -> tuple[float, list[int]]:

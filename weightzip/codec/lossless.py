@@ -46,7 +46,7 @@ class LosslessCodec:
         for spec, size in zip(specs, sizes, strict=True):
             dtype = dtype_of(spec.dtype)
             planes = np.frombuffer(data, np.uint8, size, start).reshape(dtype.itemsize, -1)  # [bytes per element, elements]
-            flat = torch.from_numpy(np.ascontiguousarray(planes.T).reshape(-1))
+            flat = torch.from_numpy(planes.T.copy().reshape(-1))  # a copy, as `data` cannot be written to
             tensors[spec.name] = flat.view(dtype).reshape(spec.shape) if size else torch.empty(spec.shape, dtype=dtype)
             start += size
         return tensors

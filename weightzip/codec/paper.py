@@ -11,6 +11,7 @@ models, that costs less than 0.2 point of accuracy (`weightzip report` prints bo
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
@@ -28,15 +29,16 @@ from weightzip.codec.matrices import (
     encode_matrices,
     quantise_matrices,
 )
-from weightzip.errors import FormatError, UsageError
+from weightzip.errors import FormatError, LimitError, UsageError
 from weightzip.interface import JSON, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 from weightzip.quantise import fit_scales, quantise_with_feedback
 from weightzip.threads import limited_threads
-from weightzip.vae import INVERSE_SLOPE, DenseVAE, EpochLosses, IntegerDecoder, VAESettings, train
+from weightzip.vae import INVERSE_SLOPE, MAX_HIDDEN, DenseVAE, EpochLosses, IntegerDecoder, VAESettings, train
 
-_MAX_CHUNK = 1 << 20
-_MAX_WIDTH = 1 << 16
+_MAX_WIDTH = 1 << 16  # of any layer
+_MAX_LAYER = 1 << 26  # weights of any layer
+_LIMIT = f"at most {_MAX_WIDTH:,} units and {_MAX_LAYER:,} weights a layer are allowed"
 _FIRST_LAYER_SHARE = 0.1  # of the error budget: the first layer is small, so precision is cheap there
 _SEARCH_STEPS = 14
 
@@ -46,14 +48,16 @@ class PaperCodec:
     """settings: of the VAE and its training. stored_error: relative mse by which storing the decoder may move its output."""
 
     settings: VAESettings = field(default_factory=VAESettings)
-    stored_error: float = 0.03
+    stored_error: float = 0.015
     device: str = "cpu"
     name: ClassVar[str] = "paper"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Train a VAE on the tensors and code their posterior means and the decoder."""
-        if not tensors:
+        if not any(tensor.numel() for tensor in tensors.values()):
             raise UsageError("the paper preset needs floating-point weights; use --lossless for a checkpoint without")
+        if _over_limit(self.settings.chunk, self.settings.latent, self.settings.hidden or MAX_HIDDEN):
+            raise UsageError(f"--chunk, --latent or --hidden is too large: {_LIMIT}")
         chunks = cut(tensors, self.settings.chunk)
         offset, scale = _standardisation(chunks)
         blocks = (chunks.values - offset) / scale  # [n, chunk]
@@ -115,15 +119,21 @@ class _Header:
         integers = (header.chunk, header.latent, header.hidden, header.padding, header.mean_shift)
         if any(type(number) is not int or number < 0 for number in integers):
             raise FormatError("the paper codec's sizes must be whole numbers")
-        if not (1 <= header.chunk <= _MAX_CHUNK and max(header.latent, header.hidden) <= _MAX_WIDTH):
-            raise FormatError("the paper codec's sizes are over the limit")
+        if _over_limit(header.chunk, header.latent, header.hidden):
+            raise LimitError(f"the decoder is too large: {_LIMIT}")
+        if header.chunk == 0:
+            raise FormatError("the paper codec's chunks are empty")
         if header.mean_shift > 52 or not (_is_finite(header.unit) and _is_finite(header.offset)):
             raise FormatError("the paper codec's scale is out of range")
         return header
 
 
+def _over_limit(chunk: int, latent: int, hidden: int) -> bool:
+    return max(chunk, latent, hidden) > _MAX_WIDTH or hidden * max(chunk, latent) > _MAX_LAYER
+
+
 def _is_finite(number: object) -> bool:
-    return isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) <= sys.float_info.max
 
 
 def _standardisation(chunks: Chunks) -> tuple[float, float]:
@@ -145,7 +155,7 @@ def _quantise(model: DenseVAE, blocks: Tensor, stored_error: float) -> _Stored:
         deviation = torch.exp(0.5 * posterior.log_variance).double().square().mean(dim=0).sqrt().numpy()  # [latent]
     latents = np.rint(posterior.mean.double().numpy() / deviation).astype(np.int32)  # [n, latent]
     layers = _Layers.of(model, deviation, latents)
-    inputs = 1.0 + np.square(latents).sum(axis=1).mean()
+    inputs = 1.0 + np.square(latents, dtype=np.float64).sum(axis=1).mean()
     first_step = _short(math.sqrt(12 * _FIRST_LAYER_SHARE * stored_error / inputs))
 
     def stored(log_step: float) -> _Stored:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,14 +64,17 @@ def encode(checkpoint: Checkpoint, codec: Codec, progress: Progress = silent, *,
     """
     specs = [TensorSpec(name, tuple(t.shape), dtype_name(t.dtype)) for name, t in checkpoint.tensors.items()]
     lossy = set() if isinstance(codec, LosslessCodec) else lossy_names(checkpoint)
-    coded = _encode_as(checkpoint, codec, specs, lossy, progress)
-    broken = {
-        name
-        for name in lossy
-        if not _errors({name: checkpoint.tensors[name]}, coded.restored)[1] <= max_error
-        or not bool(torch.isfinite(coded.restored[name]).all())
-    }
-    return _encode_as(checkpoint, codec, specs, lossy - broken, progress) if broken else coded
+    while True:
+        coded = _encode_as(checkpoint, codec, specs, lossy, progress)
+        broken = {
+            name
+            for name in lossy
+            if not _errors({name: checkpoint.tensors[name]}, coded.restored)[1] <= max_error
+            or not bool(torch.isfinite(coded.restored[name]).all())
+        }
+        if not broken:
+            return coded
+        lossy -= broken  # the others are coded anew, as settings may depend on all of them
 
 
 def lossy_names(checkpoint: Checkpoint) -> set[str]:
@@ -89,12 +93,23 @@ def decode(data: bytes, name: str = "the file", *, memory: int | None = None) ->
     """
     container = unpack(data, name)
     header = read_header(container, name)
-    if memory is not None and header.tensor_bytes > memory:
-        raise LimitError(f"{name}: restores to {header.tensor_bytes:,} bytes, over the cap of {memory:,}; raise --memory")
     try:
+        _check_memory(header.tensor_bytes, memory)
         return Decoded(header, _decode_tensors(header, container.sections), container.section_bytes)
     except WeightzipError as error:
         raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise LimitError(f"{name}: takes more memory to decode than this machine has") from error
+
+
+def _check_memory(num_bytes: int, cap: int | None) -> None:
+    """Raise LimitError where tensors of this size are over the cap, or are more than this machine could ever hold."""
+    if cap is not None and num_bytes > cap:
+        raise LimitError(f"restores to {num_bytes:,} bytes, over the cap of {cap:,}; raise --memory")
+    try:
+        np.empty(num_bytes, np.uint8)  # costs nothing where it is granted, as no page of it is touched
+    except (MemoryError, ValueError) as error:
+        raise LimitError(f"restores to {num_bytes:,} bytes, more than this machine can hold") from error
 
 
 def read_header(container: Container, name: str) -> Header:
@@ -148,7 +163,7 @@ def _errors(source: Mapping[str, Tensor], restored: Mapping[str, Tensor]) -> tup
     """(relative mean square error, largest absolute error) over floating-point tensors; places not finite are exact."""
     error = energy = largest = 0.0
     for name, tensor in source.items():
-        if not tensor.dtype.is_floating_point or not tensor.numel():
+        if not tensor.dtype.is_floating_point or tensor.dtype == torch.float4_e2m1fn_x2 or not tensor.numel():
             continue
         original = tensor.double()
         difference = torch.nan_to_num(original - restored[name].double(), nan=0.0)

@@ -49,7 +49,8 @@ class IntegerDecoder:
             hidden = self.hidden(latents[start : start + _BATCH])
             _check_exact(np.abs(hidden).max(initial=0), self.second, mean)
             units = hidden @ weights + mean  # [batch, block], exact integers
-            blocks[start : start + _BATCH] = units * scale + offset
+            with np.errstate(over="ignore"):  # infinite where float32 ends
+                blocks[start : start + _BATCH] = units * scale + offset
         return blocks
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weightzip.errors import UsageError
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.vae.dense import DenseVAE
 from weightzip.vae.perturb import perturbed_batches
@@ -39,6 +40,15 @@ class VAESettings:
     learning_rate: float = 2e-3
     batch_size: int = 128
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("chunk", "latent", "copies", "validation_copies", "epochs", "patience", "batch_size")
+        least = dict.fromkeys(counts, 1.0) | {"noise": 0.0, "noisy_fraction": 0.0, "beta": 0.0, "learning_rate": 1e-12}
+        if self.hidden is not None:
+            least["hidden"] = 1.0
+        for name, minimum in least.items():
+            if not minimum <= getattr(self, name) < math.inf:
+                raise UsageError(f"VAE setting {name} must be at least {minimum:g}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

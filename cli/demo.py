@@ -1,0 +1,112 @@
+"""weightzip demo: the main job on the zoo's models, from checkpoint to file and back, against the baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from weightzip.cli.describe import LATENTS_ONLY, WHOLE_FILE
+from weightzip.cli.options import destination_option, force_option, output_options
+from weightzip.cli.output import Output
+from weightzip.cli.points import best_points, points_table
+from weightzip.cli.progress import progress_bar
+from weightzip.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from weightzip.report import Point
+
+_MODEL = "mnist-fnn"
+_FOLDER = Path("weightzip-demo")
+_PICTURE = "curve.png"
+_METRIC = "top-1 accuracy, %"
+_TOLERANCE = 1.0  # what the baselines may lose in the table
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """own: one model's files, restored by processes of their own. curve: all methods on it. zoo: the other models."""
+
+    own: Sequence[Point]
+    curve: Sequence[Point]
+    zoo: Sequence[Point]
+
+
+@click.command()
+@destination_option("The folder to write to.  [default: weightzip-demo]")
+@force_option
+@output_options
+def demo(out: Output, destination: Path | None, force: bool) -> None:
+    """Show the main job on the zoo's models.
+
+    Compresses a network at the default quality, at most one point of accuracy worse, and as the paper does; restores
+    each file in a process of its own; measures what came back; and compares with what people use today. Under two
+    minutes on two cores. Files and a picture stay in the folder; a folder that holds anything else needs -f.
+
+    \b
+    Example:
+      weightzip demo -o /tmp/demo
+    """
+    folder = destination if destination is not None else _FOLDER
+    start = time.monotonic()
+    _prepare(folder, force=force)
+    found = _find(folder, out)
+    data = {
+        "folder": str(folder),
+        "picture": str(folder / _PICTURE),
+        "points": [point.to_json() for point in (*found.own, *found.curve)],
+        "zoo": [point.to_json() for point in found.zoo],
+        "seconds": time.monotonic() - start,
+    }
+    out.result(data, lambda: _tables(found))
+    out.message(f"picture: {folder / _PICTURE}; all files are in {folder}; done in {time.monotonic() - start:.0f} s")
+
+
+def _prepare(folder: Path, *, force: bool) -> None:
+    """Make the folder. Raises OutputError where it holds files that are not an earlier demo's, unless `force`."""
+    from weightzip.zoo import names
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in folder.iterdir() if not path.name.startswith((*names(), _PICTURE))]
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used: {error.strerror}; name another folder with -o") from error
+    if foreign and not force:
+        raise OutputError(f"{folder}: holds other files ({foreign[0]}); name another folder with -o, or use -f")
+
+
+def _find(folder: Path, out: Output) -> _Findings:
+    from weightzip.cli import demo_steps as steps
+    from weightzip.report import plot_points
+    from weightzip.zoo import names
+
+    original = steps.copy_checkpoint(_MODEL, folder)
+    own = []
+    for variant in steps.VARIANTS:
+        out.message(f"{_MODEL}: {variant.method}, {variant.setting}; restored in a process of its own")
+        with progress_bar(out) as progress:
+            own.append(steps.there_and_back(original, variant, progress))
+    out.message(f"{_MODEL}: the default codec and the baselines over their ranges of settings")
+    with progress_bar(out) as progress:
+        curve = steps.curve(original, progress)
+    plot_points([*own, *curve], folder / _PICTURE, f"{_MODEL}: accuracy against size", metric=_METRIC)
+    out.message("the zoo's other models at the default quality")
+    with progress_bar(out) as progress:
+        others = steps.default_quality([name for name in names() if name != _MODEL], folder, progress)
+    return _Findings(own, curve, others)
+
+
+def _tables(found: _Findings) -> Iterator[str | Table]:
+    original, methods = found.own[0].original, {point.method for point in found.own}
+    others = best_points([point for point in found.curve if point.method not in methods], _TOLERANCE)
+    title = f"{_MODEL}, original {original:.2f}. Of the baselines: the smallest file that loses at most a point"
+    yield points_table(title, _METRIC, [found.own, sorted(others, key=lambda point: -point.ratio)])
+    yield points_table("The zoo's other models at the default quality", _METRIC, [found.zoo], first="model")
+    yield f"{WHOLE_FILE}: bytes of the model's tensors / bytes of the file, which holds all that restoring takes."
+    yield f"{LATENTS_ONLY}: counts 64 numbers per 2,048 weights, and not the decoder they are useless without."

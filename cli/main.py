@@ -1,0 +1,71 @@
+"""The program: its commands, and how each run of it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+import click
+
+from weightzip import __version__
+from weightzip.cli.compress import compress
+from weightzip.cli.demo import demo
+from weightzip.cli.errors import Interrupts, explain
+from weightzip.cli.group import SuggestingGroup
+from weightzip.cli.info import info, test
+from weightzip.cli.output import Output
+from weightzip.cli.report import report
+from weightzip.cli.restore import restore
+from weightzip.cli.zoo import zoo
+
+
+@click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="weightzip", message="%(prog)s %(version)s")
+def main() -> None:
+    """A neural codec for the weights of neural networks: any checkpoint in, one small file out, every byte counted.
+
+    \b
+    Examples:
+      weightzip compress model.safetensors     writes model.wz
+      weightzip restore model.wz               gives the checkpoint back
+      weightzip demo                           shows all of it on models that come along
+    """
+
+
+for _command in (compress, restore, info, test, report, zoo, demo):
+    main.add_command(_command)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code: 0 done, 1 failed, 2 usage, 3 damaged file, 4 refused."""
+    out = Output()
+    interrupts = Interrupts()
+    try:
+        with interrupts.handled(), _silenced_libraries():
+            code = main.main(list(arguments), prog_name="weightzip", standalone_mode=False, obj=out)
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+            return code if isinstance(code, int) else 0
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException as error:
+        return explain(error, interrupts, out)
+
+
+@contextlib.contextmanager
+def _silenced_libraries() -> Iterator[None]:
+    """Keep what libraries think of each other from the user; whoever starts Python with -W gets what they asked for."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,87 @@
+"""The paper preset's settings as options. Spelt out, since reading them off `VAESettings` would import torch for --help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from weightzip.cli.options import Command
+from weightzip.errors import UsageError
+
+if TYPE_CHECKING:
+    from weightzip.vae import VAESettings
+
+
+@dataclass(frozen=True)
+class VAEOption:
+    """One field of `weightzip.vae.VAESettings`, under its name and with its default (a test compares them)."""
+
+    name: str
+    kind: type[int] | type[float]
+    default: int | float | None
+    text: str
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def metavar(self) -> str:
+        """N for a whole number, X for any."""
+        return "N" if self.kind is int else "X"
+
+
+VAE_OPTIONS = (
+    VAEOption("chunk", int, 2048, "Weights per block"),
+    VAEOption("latent", int, 64, "Latents per block"),
+    VAEOption("hidden", int, None, "Hidden units of encoder and decoder"),
+    VAEOption("noise", float, 0.1, "Deviation of the copies' noise, relative to the weights'"),
+    VAEOption("noisy_fraction", float, 0.5, "Share of positions that get noise"),
+    VAEOption("copies", int, 80, "Noise-perturbed copies to train on"),
+    VAEOption("validation_copies", int, 20, "Further copies for early stopping"),
+    VAEOption("beta", float, 1.0, "Weight of the KL divergence"),
+    VAEOption("epochs", int, 500, "Epochs, at most"),
+    VAEOption("patience", int, 10, "Epochs without a better loss before stopping"),
+    VAEOption("learning_rate", float, 2e-3, "Adam's"),
+    VAEOption("batch_size", int, 128, "Blocks per step"),
+)
+
+
+class VAECommand(click.Command):
+    """Lists the settings in a section of their own at the end of its help."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both sections."""
+        names = {option.name for option in VAE_OPTIONS}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        for title, in_section in (("Options", False), ("Settings of the paper preset", True)):
+            records = [option.get_help_record(ctx) for option in options if (option.name in names) == in_section]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record is not None])
+
+
+def vae_options(command: Command) -> Command:
+    """Add the settings; what was not given arrives as None."""
+    for option in reversed(VAE_OPTIONS):
+        default = "from the weights' spectrum" if option.default is None else f"{option.default:g}"
+        text = f"{option.text}.  [default: {default}]"
+        command = click.option(option.flag, metavar=option.metavar, type=option.kind, help=text)(command)
+    return command
+
+
+def vae_settings(preset: str, given: Mapping[str, float | None]) -> VAESettings | None:
+    """The settings that were given; None if there are none. Raises UsageError where the preset has no use for them."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not chosen:
+        return None
+    if preset != "paper":
+        flags = ", ".join(option.flag for option in VAE_OPTIONS if option.name in chosen)
+        raise UsageError(f"{flags}: only for the paper preset; add --preset paper")
+    from weightzip.vae import VAESettings
+
+    settings: dict[str, float] = chosen
+    return VAESettings(**settings)  # type: ignore[arg-type]  # whole or not as VAE_OPTIONS says

@@ -1,0 +1,17 @@
+"""Where training runs."""
+
+from __future__ import annotations
+
+import torch
+
+from weightzip.errors import UsageError
+
+
+def resolve_device(name: str) -> str:
+    """The device that `name` (cpu, cuda or auto) means here. Raises UsageError for cuda where there is none."""
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    if name == "cuda" and not available:
+        raise UsageError("--device cuda: no CUDA device is available; use --device cpu")
+    return name

@@ -1,0 +1,99 @@
+"""Measuring one codec on one model and task, through a file on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weightzip import checkpoint as checkpoints
+from weightzip.checkpoint import Checkpoint
+from weightzip.codec import Header, decode, encode
+from weightzip.errors import OutputError
+from weightzip.interface import JSON
+from weightzip.progress import Progress
+from weightzip.report.jobs import Job
+from weightzip.report.points import Point
+from weightzip.tasks import Task, evaluate_state
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point, its file's header, what each part of the file takes in bytes (together all), and the codec's notes."""
+
+    point: Point
+    header: Header
+    section_bytes: dict[str, int]
+    notes: dict[str, JSON]
+
+
+class Bench:
+    """Measures jobs on one checkpoint and task; equal weights are evaluated once.
+
+    folder: for the files. original: the metric of the checkpoint itself. evaluation_seconds: what evaluating it took.
+    input_bytes: of all tensors. num_weights: elements of floating-point tensors.
+    """
+
+    def __init__(self, model: Checkpoint, task: Task, folder: Path) -> None:
+        self._model, self._task, self._folder = model, task, folder
+        self._values: dict[bytes, float] = {}
+        self.input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.tensors.values())
+        self.num_weights = sum(tensor.numel() for tensor in model.tensors.values() if tensor.dtype.is_floating_point)
+        start = time.monotonic()
+        self.original = self._evaluate(model.tensors)
+        self.evaluation_seconds = time.monotonic() - start
+
+    def measure(self, job: Job, progress: Progress) -> Measured:
+        """Encode, write the file, read it back, decode and evaluate.
+
+        Raises TaskError where the task cannot evaluate what was restored.
+        """
+        start = time.monotonic()
+        coded = encode(self._model, job.codec, progress)
+        data = coded.pack()
+        seconds = time.monotonic() - start
+        written = self._through_disk(data)
+        file_bytes = len(written)
+        decoded = decode(written, f"{job.method}, {job.setting}")
+        header = decoded.header
+        point = Point(
+            method=job.method,
+            setting=job.setting,
+            file_bytes=file_bytes,
+            ratio=header.tensor_bytes / file_bytes,
+            value=self._evaluate(decoded.tensors),
+            original=self.original,
+            latent_ratio=header.tensor_bytes / (4 * header.latents) if header.latents else None,
+            relative_mse=header.relative_mse,
+            seconds=seconds,
+        )
+        return Measured(point, header, decoded.section_bytes, coded.notes)
+
+    def _through_disk(self, data: bytes) -> bytes:
+        """What a file holds after `data` was written to it; its length is the file's size."""
+        path = self._folder / "model.wz"
+        try:
+            path.write_bytes(data)
+            return path.read_bytes()
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be written: {error.strerror or error}; free some space") from error
+
+    def _evaluate(self, tensors: Mapping[str, Tensor]) -> float:
+        key = _digest(tensors)
+        if key not in self._values:
+            state = checkpoints.state_dict(self._model.layout, dict(tensors), strip_prefix=True)
+            self._values[key] = evaluate_state(self._task, state)
+        return self._values[key]
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> bytes:
+    """A hash of the tensors' bytes; names and shapes are the checkpoint's own throughout."""
+    state = hashlib.sha256()
+    for tensor in tensors.values():
+        state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return state.digest()

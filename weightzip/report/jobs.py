@@ -1,0 +1,52 @@
+"""What is measured: every method over a range of settings, from barely lossy to clearly too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from weightzip.baselines import sweep
+from weightzip.codec import AutoCodec, LosslessCodec, PaperCodec
+from weightzip.interface import Codec
+from weightzip.report.meter import USUAL_EPOCHS
+from weightzip.report.points import AUTO, LOSSLESS, PAPER
+from weightzip.vae import VAESettings
+
+_STEPS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.9, 2.4)  # 4x to 70x
+_SECONDS_PER_WEIGHT = 1e-6  # of encoding and decoding
+_SECONDS_PER_EPOCH_AND_WEIGHT = 2.5e-6  # of training a VAE on 100 copies; one core of 2024
+
+
+@dataclass(frozen=True)
+class Job:
+    """A codec at one setting. seconds: roughly how long encoding and decoding take, for the progress bar."""
+
+    method: str
+    setting: str
+    codec: Codec
+    seconds: float
+
+
+def main_jobs(num_weights: int, vae: VAESettings, device: str) -> list[Job]:
+    """All methods; the paper's first, at its own number of latents."""
+    quick = _SECONDS_PER_WEIGHT * num_weights
+    codecs: list[tuple[str, str, Codec]] = [(AUTO, f"step {step:g}", AutoCodec(step)) for step in _STEPS]
+    codecs += [(LOSSLESS, "exact", LosslessCodec()), *sweep()]
+    return [paper_job(num_weights, vae, device), *(Job(*item, seconds=quick) for item in codecs)]
+
+
+def latent_jobs(num_weights: int, vae: VAESettings, device: str) -> list[Job]:
+    """The paper's codec with twice and with half as many latents (the paper went from 128 to 64)."""
+    latents = (2 * vae.latent, vae.latent // 2)
+    return [paper_job(num_weights, replace(vae, latent=latent), device) for latent in latents if latent]
+
+
+def paper_job(num_weights: int, vae: VAESettings, device: str) -> Job:
+    """The paper's codec with these settings."""
+    seconds = training_seconds(num_weights, vae)
+    return Job(PAPER, f"latent {vae.latent}", PaperCodec(vae, device=device), seconds)
+
+
+def training_seconds(num_weights: int, vae: VAESettings) -> float:
+    """Roughly how long a training takes."""
+    copies = (vae.copies + vae.validation_copies) / 100
+    return _SECONDS_PER_EPOCH_AND_WEIGHT * num_weights * copies * min(vae.epochs, USUAL_EPOCHS)

@@ -1,0 +1,39 @@
+"""What the numbers were measured with: versions, and the kind of machine; nothing that says whose."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import weightzip
+
+_LIBRARIES = ("torch", "numpy", "constriction", "zstandard")
+
+
+def versions() -> dict[str, str]:
+    """Versions of weightzip, Python and the libraries that matter for numbers."""
+    found = {"weightzip": weightzip.__version__, "Python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in _LIBRARIES}
+
+
+def machine_kind(device: str) -> str:
+    """E.g. "Linux, 2 cores, x86_64 (some CPU), training on the CPU"."""
+    cores = os.cpu_count() or 1
+    cpu = next(_cpu_models(), "")
+    where = torch.cuda.get_device_name() if device == "cuda" else "the CPU"
+    kind = f"{platform.machine()} ({cpu})" if cpu else platform.machine()
+    return f"{platform.system()}, {cores} core{'s' if cores > 1 else ''}, {kind}, training on {where}"
+
+
+def _cpu_models() -> Iterator[str]:
+    """What Linux calls the CPU's cores; nothing on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    yield from (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,0 +1,117 @@
+"""How figures look: a light and a dark theme, and for every method a colour, a marker and a line of its own.
+
+Colours come from palettes that colour-blind readers can tell apart (Okabe & Ito 2008; Tol 2021); where methods are relatives
+they share a colour and differ in line and marker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from weightzip.report.points import AUTO, LOSSLESS, PAPER
+
+_PNG_DPI = 200
+_REPRODUCIBLE = {"svg.hashsalt": "weightzip"}  # otherwise ids in the file differ from run to run
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure. dark: which of a method's two colours are meant."""
+
+    background: str
+    ink: str
+    muted: str
+    grid: str
+    band: str
+    dark: bool
+
+
+LIGHT = Theme(background="#ffffff", ink="#1c2430", muted="#5d6875", grid="#e3e7ec", band="#e6f3ec", dark=False)
+DARK = Theme(background="#161b22", ink="#e6edf3", muted="#9aa7b4", grid="#2b333d", band="#1b3328", dark=True)
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """light, dark: the colour on either background. strong: drawn to stand out."""
+
+    light: str
+    dark: str
+    marker: str
+    line: str = "-"
+    strong: bool = False
+
+    def colour(self, theme: Theme) -> str:
+        """The colour on the theme's background."""
+        return self.dark if theme.dark else self.light
+
+
+_STYLES = {
+    AUTO: MethodStyle("#0067b1", "#58b0ff", "o", strong=True),
+    PAPER: MethodStyle("#d1520a", "#ff9248", "s", strong=True),
+    LOSSLESS: MethodStyle("#0067b1", "#58b0ff", "D", line="none", strong=True),
+    "Deep Compression": MethodStyle("#008f68", "#35d3a2", "^"),
+    "k-means codebook": MethodStyle("#a8448f", "#e394d0", "v"),
+    "uniform (per channel)": MethodStyle("#b8860b", "#e8c14a", "h"),
+    "uniform (per tensor)": MethodStyle("#b8860b", "#e8c14a", "o", line="--"),
+    "magnitude pruning (global)": MethodStyle("#7c4a3a", "#cfa08f", "P"),
+    "magnitude pruning (per layer)": MethodStyle("#7c4a3a", "#cfa08f", "X", line="--"),
+    "low-rank SVD": MethodStyle("#7a7f87", "#a7adb5", "d"),
+    "cast": MethodStyle("#3f454d", "#d5dae0", "*", line=":"),
+    "zstd": MethodStyle("#3f454d", "#d5dae0", "p", line=":"),
+}
+_OTHERS = (
+    MethodStyle("#33867f", "#7fd6cd", "<"),
+    MethodStyle("#882255", "#e07aa6", ">"),
+    MethodStyle("#5b5fc7", "#a3a6ff", "8", line="--"),
+)
+
+
+def method_style(method: str, position: int) -> MethodStyle:
+    """The style of a method; one that is not known gets one by its position among the methods."""
+    return _STYLES.get(method, _OTHERS[position % len(_OTHERS)])
+
+
+def new_axes(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure (inches) with one pair of axes, drawn without any global state."""
+    figure = Figure(figsize=(width, height), facecolor=theme.background, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor=theme.background)
+    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=theme.muted, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.muted)
+    return figure, axes
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write the figure as a PNG, the same bytes for the same figure."""
+    with _any_letters():
+        figure.savefig(path, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The figure as an SVG, its text as outlines, so that it looks the same everywhere."""
+    buffer = BytesIO()
+    with _any_letters(), matplotlib.rc_context(_REPRODUCIBLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _any_letters() -> Iterator[None]:
+    """A file's name may have letters that the font lacks; they are drawn as boxes, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
