@@ -105,8 +105,9 @@ def _find(folder: Path, out: Output) -> _Findings:
 def _tables(found: _Findings) -> Iterator[str | Table]:
     original, methods = found.own[0].original, {point.method for point in found.own}
     others = best_points([point for point in found.curve if point.method not in methods], _TOLERANCE)
-    title = f"{_MODEL}, original {original:.2f}. Of the baselines: the smallest file that loses at most a point"
-    yield points_table(title, _METRIC, [found.own, sorted(others, key=lambda point: -point.ratio)])
-    yield points_table("The zoo's other models at the default quality", _METRIC, [found.zoo], first="model")
+    rule = "below the rule: of each other method the smallest file at most a point worse"
+    title = f"{_MODEL}: {_METRIC}, originally {original:.2f}; {rule}"
+    yield points_table(title, [found.own, others])
+    yield points_table(f"The other models at the default quality: {_METRIC}", [found.zoo], first="model")
     yield f"{WHOLE_FILE}: bytes of the model's tensors / bytes of the file, which holds all that restoring takes."
     yield f"{LATENTS_ONLY}: counts 64 numbers per 2,048 weights, and not the decoder they are useless without."

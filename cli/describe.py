@@ -70,13 +70,15 @@ def tensors_table(summary: Summary) -> Table:
     return table
 
 
-def new_table(first: str, *columns: str, title: str | None = None) -> Table:
-    """A table whose first column holds names, the others figures."""
+def new_table(*columns: str, texts: int = 1, title: str | None = None) -> Table:
+    """A table whose first `texts` columns hold text, the others figures."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        if number < texts:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
     return table

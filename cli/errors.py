@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from types import FrameType
 
@@ -58,8 +57,7 @@ def explain(error: BaseException, interrupts: Interrupts, out: Output) -> int:
     if isinstance(error, BrokenPipeError):
         _discard_stdout()
         return _FAILED
-    if out.verbose:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    out.trace(error)
     line, exit_code = _describe(error)
     out.error(f"error: {line}")
     if isinstance(error, click.UsageError) and error.ctx is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -36,10 +38,10 @@ class Output:
     def result(self, data: JSON, human: Callable[[], Iterable[str | Table]]) -> None:
         """A command's answer, on stdout: `data` as JSON where that was asked for, otherwise what `human` gives."""
         if self.json:
-            click.echo(json.dumps(_finite(data), allow_nan=False))
+            _say(json.dumps(_finite(data), allow_nan=False), sys.stdout)
         elif not self.quiet:
             for part in human():
-                click.echo(_encodable(printable(part)) if isinstance(part, str) else _rendered(part), nl=isinstance(part, str))
+                _say(printable(part) if isinstance(part, str) else _rendered(part).removesuffix("\n"), sys.stdout)
 
     def message(self, text: str) -> None:
         """Something worth knowing, on stderr."""
@@ -53,7 +55,12 @@ class Output:
 
     def error(self, text: str) -> None:
         """What is said even when quiet, on stderr."""
-        click.echo(printable(text).encode(sys.stderr.encoding or "ascii", "backslashreplace"), err=True)
+        _say(printable(text), sys.stderr)
+
+    def trace(self, error: BaseException) -> None:
+        """Where an error comes from, for those who asked for more, on stderr."""
+        if self.verbose:
+            _say("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
 
 
 def printable(text: str) -> str:
@@ -65,15 +72,21 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _encodable(text: str) -> str:
-    encoding = sys.stdout.encoding or "ascii"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+def _say(text: str, stream: TextIO) -> None:
+    """A line on a stream; characters that it cannot show are written out."""
+    click.echo(text.encode(stream.encoding or "ascii", "backslashreplace"), file=stream)
 
 
 def _rendered(table: Table) -> str:
     from rich.console import Console
 
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console = Console(
+        markup=False,
+        highlight=False,
+        emoji=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",  # rich by itself would still set text in bold
+        width=None if sys.stdout.isatty() else _PIPED_WIDTH,
+    )
     with console.capture() as capture:
         console.print(table)
     return capture.get()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+_DELAY = 0.2  # seconds; what is done sooner needs no bar
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def progress_bar(out: Output) -> Iterator[Progress]:
         return
     from tqdm import tqdm
 
-    with tqdm(bar_format=_FORMAT, leave=False, dynamic_ncols=True) as bar:
+    with tqdm(bar_format=_FORMAT, leave=False, dynamic_ncols=True, delay=_DELAY) as bar:
         yield _Bar(bar)
 
 
@@ -37,7 +38,7 @@ class _Bar:
         """Show the event."""
         if event.stage != self._stage:
             self._stage = event.stage
-            self._bar.reset(total=event.total)
             self._bar.set_description_str(event.stage, refresh=False)
+            self._bar.reset(total=event.total)
         self._bar.set_postfix_str(printable(event.detail), refresh=False)
         self._bar.update(event.done - self._bar.n)

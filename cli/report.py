@@ -52,8 +52,9 @@ def _tables(made: Report) -> Iterator[Table]:
     """All points, then what matters most, where it is seen last."""
     from weightzip.report.points import by_method
 
-    label = made.metric.label
-    yield points_table(f"{made.title}: {label} {made.original:.2f}", label, by_method(made.points).values())
-    best = sorted(best_points(made.points, made.tolerance), key=lambda point: -point.ratio)
-    small = [point for point in best if point.original - point.value <= made.tolerance]
-    yield points_table(f"The smallest file that loses at most {made.tolerance:g}, by method", label, [small])
+    original = f"{made.metric.label}, originally {made.metric.format(made.original)}"
+    yield points_table(f"{made.title}: {original}", by_method(made.points).values())
+    allowed = made.metric.tolerance_words(made.original)
+    yield points_table(
+        f"The smallest file of each method that loses at most {allowed}", [best_points(made.points, made.tolerance)]
+    )

@@ -14,7 +14,7 @@ from weightzip.cli.progress import progress_bar
 
 @click.command()
 @click.argument("file", type=PATH)
-@destination_option("The file to write; its suffix chooses the format.  [default: the source's name, in this folder]")
+@destination_option("The file to write; its suffix chooses the format.  [default: the source's name, beside FILE]")
 @click.option("--tensor", metavar="NAME", help="Only this one; `weightzip info FILE` lists them.")
 @memory_option
 @threads_option
@@ -31,7 +31,7 @@ def restore(
 ) -> None:
     """Restore the checkpoint from a .wz file.
 
-    In the source's format and under its name, unless -o says otherwise.
+    In the source's format, under its name and beside FILE, unless -o says otherwise.
 
     \b
     Examples:

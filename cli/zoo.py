@@ -45,9 +45,9 @@ def list_models(out: Output) -> None:
     ]
 
     def human() -> Iterator[Table]:
-        table = new_table("name", "weights", "accuracy, %", "checkpoint")
+        table = new_table("name", "checkpoint", "weights", "accuracy, %", texts=2)
         for row in rows:
-            table.add_row(str(row["name"]), f"{row['weights']:,}", f"{row['value']:.2f}", str(row["checkpoint"]))
+            table.add_row(str(row["name"]), str(row["checkpoint"]), f"{row['weights']:,}", f"{row['value']:.2f}")
         yield table
 
     out.result(rows, human)

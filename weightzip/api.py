@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -79,21 +78,20 @@ def compress(
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(source)
         measure = _measure(job, model) if job is not None else None
         settings = replace(vae or VAESettings(), seed=seed)
-        reserve = _metric_bytes(job) if job is not None else 0
-        coded = _encode(model, preset, target, lossless, measure, reserve, settings, device, progress)
+        coded = _encode(model, preset, target, lossless, measure, settings, device, progress)
         metric = _metric(job, measure, model, coded) if job is not None and measure is not None else None
-        data = coded.pack(metric)
+        data = coded.pack()
         if not dry_run:
             _write_verified(data, coded, destination)
-    container = unpack(data)
-    header = read_header(container, str(destination))
-    return summarise(
-        header,
-        container.section_bytes,
+    summary = summarise(
+        coded.header,
+        unpack(data).section_bytes,
         source=str(path) if path is not None else type(source).__name__,
         output=str(destination),
         seconds=time.monotonic() - start,
     )
+    summary["metric"] = metric
+    return summary
 
 
 def restore(
@@ -126,8 +124,8 @@ def restore(
 
 
 def default_restore_output(file: str | Path) -> Path:
-    """Where `weightzip restore FILE` writes: the source's own name, in the current folder."""
-    return Path(checkpoints.default_output(_read_layout(Path(file))))
+    """Where `weightzip restore FILE` writes: beside FILE, under the source's own name."""
+    return Path(file).with_name(checkpoints.default_output(_read_layout(Path(file))))
 
 
 def drops_content(file: str | Path, output: str | Path) -> bool:
@@ -206,7 +204,6 @@ def _encode(
     target: Target,
     lossless: bool,
     measure: Callable[[dict[str, Tensor]], float] | None,
-    metric_bytes: int,
     vae: VAESettings,
     device: str,
     progress: Progress,
@@ -215,7 +212,7 @@ def _encode(
         return encode(model, LosslessCodec(), progress)
     if preset == "paper":
         return encode(model, PaperCodec(vae, device=resolve_device(device)), progress)
-    return encode_to_target(model, target, evaluate=measure, reserve=metric_bytes, progress=progress)
+    return encode_to_target(model, target, evaluate=measure, progress=progress)
 
 
 def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], float]:
@@ -227,12 +224,6 @@ def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], floa
 
 def _metric(job: Task, measure: Callable[[dict[str, Tensor]], float], model: Checkpoint, coded: Coded) -> dict[str, JSON]:
     return {"name": job.metric, "original": measure(dict(model.tensors)), "restored": measure(coded.restored)}
-
-
-def _metric_bytes(job: Task) -> int:
-    """At most what the metric will take in the header, where its values are not known yet."""
-    longest = -1.2345678901234567e-300
-    return len(json.dumps({"metric": {"name": job.metric, "original": longest, "restored": longest}}))
 
 
 def _write_verified(data: bytes, coded: Coded, destination: Path) -> None:

@@ -8,7 +8,9 @@ from weightzip.errors import UsageError
 
 
 def resolve_device(name: str) -> str:
-    """The device that `name` (cpu, cuda or auto) means here. Raises UsageError for cuda where there is none."""
+    """The device that `name` (cpu, cuda or auto) means here. Raises UsageError for others, and for cuda where there is none."""
+    if name not in ("cpu", "cuda", "auto"):
+        raise UsageError(f"unknown device {name!r}; use one of cpu, cuda, auto")
     available = torch.cuda.is_available()
     if name == "auto":
         return "cuda" if available else "cpu"

@@ -68,7 +68,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
         sections=dict(section_bytes),
         relative_mse=header.relative_mse,
         max_abs_error=header.max_abs_error,
-        metric=header.metric,
+        metric=None,
         seconds=seconds,
         tensor_list=[
             TensorSummary(

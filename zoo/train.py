@@ -44,9 +44,7 @@ class Trained:
     seconds: float
 
 
-def train(
-    name: str, seed: int = 0, progress: Progress = silent, output: Path | None = None, *, force: bool = False
-) -> Trained:
+def train(name: str, seed: int = 0, progress: Progress = silent, output: Path | None = None, *, force: bool = False) -> Trained:
     """Train the zoo's model `name` by its recipe and, if `output` is given, save it there as safetensors.
 
     The same seed gives the same weights on the same machine and number of threads; torch's global random state is

@@ -79,9 +79,7 @@ def test_indices_of_another_width():
 
 
 def test_an_index_that_needs_more_bits():
-    refuses(
-        UniformQuantisation(4), "index 16 does not fit 4 bits", indices=packed_block([b"\x08" + bytes(99) + b"\x10"])
-    )
+    refuses(UniformQuantisation(4), "index 16 does not fit 4 bits", indices=packed_block([b"\x08" + bytes(99) + b"\x10"]))
 
 
 def test_indices_that_unpack_to_too_many_bytes():

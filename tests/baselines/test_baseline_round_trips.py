@@ -37,9 +37,7 @@ EVERY_KIND = [
 each_kind = pytest.mark.parametrize("codec", EVERY_KIND, ids=str)
 
 SHAPES = st.one_of(
-    st.sampled_from(
-        [(), (0,), (3, 0), (0, 70), (1, 1), (64, 1), (1, 64), (7, 9), (8, 8), (4, 3, 5, 5), (2, 1, 2, 2, 17)]
-    ),
+    st.sampled_from([(), (0,), (3, 0), (0, 70), (1, 1), (64, 1), (1, 64), (7, 9), (8, 8), (4, 3, 5, 5), (2, 1, 2, 2, 17)]),
     st.lists(st.integers(0, 12), max_size=3).map(tuple),
 )
 # Laws that real and odd tensors follow: bell-shaped, wide, tiny, few values, constant, one outlier.
@@ -130,9 +128,7 @@ def test_damaged_sections_are_refused_or_decode_to_the_right_shapes(codec, data)
     damaged[position] ^= data.draw(st.integers(1, 255))
     damaged = damaged[: data.draw(st.integers(position, len(damaged)))]
     try:
-        restored = CODECS[codec.name].decode(
-            Payload({**payload.sections, section: bytes(damaged)}, payload.meta), specs
-        )
+        restored = CODECS[codec.name].decode(Payload({**payload.sections, section: bytes(damaged)}, payload.meta), specs)
     except FormatError:
         return
     assert [tuple(tensor.shape) for tensor in restored.values()] == [(8, 80), (5,)]

@@ -57,9 +57,7 @@ def views(draw, buffer):
     tensor = buffer[start : stop : draw(st.sampled_from([1, 1, 1, 2, 3]))]
     rows = draw(st.sampled_from([size for size in range(1, 7) if tensor.numel() % size == 0]))
     tensor = tensor.unflatten(0, (rows, tensor.numel() // rows)) if tensor.numel() else tensor.reshape(rows, 0)
-    how = draw(
-        st.sampled_from(["as is", "as is", "transpose", "columns", "row", "scalar", "expand", "window", "rank 3"])
-    )
+    how = draw(st.sampled_from(["as is", "as is", "transpose", "columns", "row", "scalar", "expand", "window", "rank 3"]))
     if how == "transpose":
         return tensor.t()
     if how == "columns":

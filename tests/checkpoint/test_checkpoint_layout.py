@@ -169,11 +169,7 @@ SAMPLE = from_object(
     }
 )
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 9)
-    | st.floats()
-    | st.sampled_from(["t", "state", "list", "dict", "a", ""]),
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.sampled_from(["t", "state", "list", "dict", "a", ""]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["odd", "metadata", "add"]), inner),
     max_leaves=6,
 )

@@ -13,9 +13,7 @@ ADAM = {"state": {0: weights("exp_avg")}, "param_groups": [{"lr": 0.1, "params":
 
 @pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "model_state", "net", "module", "params"])
 def test_wrapped_state_dict(key):
-    checkpoint = from_object(
-        {"epoch": 3, "optimizer": ADAM, key: weights("a", "b"), "best_accuracy": torch.tensor(0.9)}
-    )
+    checkpoint = from_object({"epoch": 3, "optimizer": ADAM, key: weights("a", "b"), "best_accuracy": torch.tensor(0.9)})
     assert list(state_dict(checkpoint.layout, checkpoint.tensors)) == ["a", "b"]
     assert checkpoint.weights == {"a", "b"}
     assert set(checkpoint.tensors) == {"a", "b", "optimizer.state.0.exp_avg", "best_accuracy"}
@@ -50,9 +48,7 @@ def test_nested_tree_of_weights():
     assert list(state_dict(checkpoint.layout, checkpoint.tensors)) == ["dense.kernel", "dense.norm.scale", "layers.0.w"]
 
 
-@pytest.mark.parametrize(
-    "tree", [ADAM, {"optimizer": ADAM}, {"lr_scheduler": weights("a")}, {"rng_state": [torch.ones(1)]}]
-)
+@pytest.mark.parametrize("tree", [ADAM, {"optimizer": ADAM}, {"lr_scheduler": weights("a")}, {"rng_state": [torch.ones(1)]}])
 def test_what_is_no_model_has_no_weights(tree):
     checkpoint = from_object(tree)
     assert checkpoint.weights == set()
@@ -75,8 +71,6 @@ def test_prefix_of_some_keys_only_stays():
 
 
 def test_names_that_would_clash_are_told_apart():
-    checkpoint = from_object(
-        {"model": {"optimizer.w": torch.ones(1)}, "optimizer": weights("w"), None: [torch.ones(3)]}
-    )
+    checkpoint = from_object({"model": {"optimizer.w": torch.ones(1)}, "optimizer": weights("w"), None: [torch.ones(3)]})
     assert list(checkpoint.tensors) == ["optimizer.w", "optimizer.w~2", "None.0"]
     assert checkpoint.weights == {"optimizer.w"}

@@ -33,9 +33,7 @@ def test_torch_to_safetensors_has_the_state_dict_with_its_prefix(tmp_path):
     weight = torch.randn(3, 4)
     state = {"module.w": weight, "module.t": weight.t(), "module.tied": weight, "module.e": torch.ones(1).expand(5)}
     result = written(from_object({"epoch": 3, "model": state}), tmp_path / "a.safetensors", "safetensors")
-    assert_same(
-        {key: state[key] for key in sorted(state)}, dict(sorted(rebuild(result.layout, result.tensors).items()))
-    )
+    assert_same({key: state[key] for key in sorted(state)}, dict(sorted(rebuild(result.layout, result.tensors).items())))
 
 
 def test_safetensors_to_torch(tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pickle
 import pickletools
 import re
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 
 from weightzip.errors import CheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
 
@@ -71,7 +71,7 @@ def check_archive(path: Path) -> bool:
 
 def unreadable(path: Path, head: bytes, error: Exception) -> CheckpointError:
     """What to raise where torch's safe loader has failed with `error` on a file that begins with `head`."""
-    refusal = _refusal(path, error) if isinstance(error, pickle.UnpicklingError) else None
+    refusal = _refusal(path, error) if isinstance(error, UnpicklingError) else None
     if refusal is not None:
         return refusal
     if head.startswith(TORCH_MAGIC):
@@ -87,7 +87,7 @@ def damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: truncated or damaged ({reason}); copy or download it again")
 
 
-def _refusal(path: Path, error: pickle.UnpicklingError) -> CheckpointError | None:
+def _refusal(path: Path, error: UnpicklingError) -> CheckpointError | None:
     """What to raise where the safe loader has refused a pickle; None where that is no pickle, or a damaged one."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:

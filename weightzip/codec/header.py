@@ -24,7 +24,6 @@ class Header:
 
     tensors: all stored tensors in order. exact: which of them are stored bit for bit.
     relative_mse, max_abs_error: against the source, over its floating-point tensors. latents: as the paper counts them.
-    metric: the task's name of it, original and restored value, where a task was given.
     """
 
     codec: str
@@ -35,7 +34,6 @@ class Header:
     relative_mse: float
     max_abs_error: float
     latents: int = 0
-    metric: dict[str, JSON] | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """As stored: a tensor is [name, shape], then its dtype if not float32, then 1 if exact."""
@@ -48,8 +46,6 @@ class Header:
         }
         if self.latents:
             stored["latents"] = self.latents
-        if self.metric is not None:
-            stored["metric"] = self.metric
         return stored
 
     def _entry(self, spec: TensorSpec) -> list[JSON]:
@@ -60,8 +56,8 @@ class Header:
     @staticmethod
     def from_json(stored: Mapping[str, JSON]) -> Header:
         """Check and take apart a stored header. Raises FormatError, or LimitError where it goes over a named limit."""
-        required, optional = {"codec", "meta", "tensors", "layout", "error"}, {"latents", "metric"}
-        if not required <= set(stored) <= required | optional:
+        required = {"codec", "meta", "tensors", "layout", "error"}
+        if not required <= set(stored) <= required | {"latents"}:
             raise FormatError("the header lacks a field or has one that this version does not know")
         if not isinstance(stored["codec"], str) or not isinstance(stored["meta"], dict):
             raise FormatError("the header's codec is malformed")
@@ -73,8 +69,7 @@ class Header:
         if type(latents) is not int or latents < 0:
             raise FormatError("the header's number of latents is malformed")
         layout = Layout.from_json(stored["layout"])
-        metric = _parse_metric(stored.get("metric"))
-        return Header(stored["codec"], stored["meta"], tensors, exact, layout, error[0], error[1], latents, metric)
+        return Header(stored["codec"], stored["meta"], tensors, exact, layout, error[0], error[1], latents)
 
     @property
     def num_weights(self) -> int:
@@ -110,17 +105,6 @@ def _parse_entry(entry: JSON) -> TensorSpec:
         raise FormatError(f"tensor {name!r} has an impossible shape")
     dtype_of(dtype)
     return TensorSpec(name, tuple(shape), dtype)
-
-
-def _parse_metric(metric: JSON) -> dict[str, JSON] | None:
-    if metric is None:
-        return None
-    fields = {"name", "original", "restored"}
-    if not isinstance(metric, dict) or set(metric) != fields or not isinstance(metric["name"], str):
-        raise FormatError("the header's metric is malformed")
-    if not _is_number(metric["original"]) or not _is_number(metric["restored"]):
-        raise FormatError("the header's metric is malformed")
-    return metric
 
 
 def _is_number(value: object) -> bool:

@@ -148,12 +148,12 @@ def _short(number: float) -> float:
 
 
 def _quantise(model: DenseVAE, blocks: Tensor, stored_error: float) -> _Stored:
-    """Quantise latents and decoder so that the decoder's output moves by at most `stored_error` (of unit variance)."""
+    """Quantise the latents, and then the decoder so that its output moves by at most `stored_error` (of unit variance)."""
     with torch.no_grad():
         posterior = model.posterior(blocks)
-        decoded = model.decode(posterior.mean).double().numpy()  # [n, chunk]
         deviation = torch.exp(0.5 * posterior.log_variance).double().square().mean(dim=0).sqrt().numpy()  # [latent]
-    latents = np.rint(posterior.mean.double().numpy() / deviation).astype(np.int32)  # [n, latent]
+        latents = np.rint(posterior.mean.double().numpy() / deviation).astype(np.int32)  # [n, latent]
+        decoded = model.decode(torch.from_numpy(latents * deviation).float()).double().numpy()  # [n, chunk]
     layers = _Layers.of(model, deviation, latents)
     inputs = 1.0 + np.square(latents, dtype=np.float64).sum(axis=1).mean()
     first_step = _short(math.sqrt(12 * _FIRST_LAYER_SHARE * stored_error / inputs))

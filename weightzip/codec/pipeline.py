@@ -42,9 +42,9 @@ class Coded:
     restored: dict[str, Tensor]
     notes: dict[str, JSON]
 
-    def pack(self, metric: dict[str, JSON] | None = None) -> bytes:
-        """The whole .wz file, with the metric in its header if there is one."""
-        return pack(replace(self.header, metric=metric).to_json(), self.sections)
+    def pack(self) -> bytes:
+        """The whole .wz file."""
+        return pack(self.header.to_json(), self.sections)
 
 
 @dataclass(frozen=True)

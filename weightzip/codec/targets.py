@@ -49,13 +49,11 @@ def encode_to_target(
     target: Target,
     *,
     evaluate: Callable[[dict[str, Tensor]], float] | None = None,
-    reserve: int = 0,
     progress: Progress = silent,
 ) -> Coded:
     """The smallest file, with the default codec, that meets the target.
 
-    evaluate: metric of a set of restored tensors; needed by max_drop. reserve: bytes that a target of size leaves free, for
-    the metric that the caller will add to the header. Raises TargetError, saying how close it came.
+    evaluate: metric of a set of restored tensors; needed by max_drop. Raises TargetError, saying how close it came.
     """
     if target.max_error is not None:
         # A hair finer than 2 E, so that the rounding to float32 stays within E as well; what does not is stored exactly.
@@ -66,24 +64,24 @@ def encode_to_target(
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
         return _meet_drop(checkpoint, target.max_drop, evaluate, progress)
     if target.ratio is not None or target.bpw is not None:
-        return _meet_size(checkpoint, target, reserve, progress)
+        return _meet_size(checkpoint, target, progress)
     return encode(checkpoint, AutoCodec(), progress)
 
 
-def _meet_size(checkpoint: Checkpoint, target: Target, reserve: int, progress: Progress) -> Coded:
+def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Coded:
     input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in checkpoint.tensors.values())
     weights = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
     limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
     probes = _Probes(checkpoint, _SIZE_PROBES, progress)
 
     def fits(step: float) -> bool:
-        size = len(probes.coded(step).pack()) + reserve
+        size = len(probes.coded(step).pack())
         probes.report(step, f"{size:,} bytes, at most {limit:,.0f} wanted")
         return size <= limit
 
     step = bisect_log(fits, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
     if step is None:
-        size = len(probes.coded(COARSEST_STEP).pack()) + reserve
+        size = len(probes.coded(COARSEST_STEP).pack())
         raise TargetError(
             f"{limit:,.0f} bytes are out of reach: the smallest file takes {size:,} "
             f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"

@@ -1,6 +1,7 @@
 """The report room: curves, tables, plots and the HTML page. Never knows how numbers come about, and never prints.
 
-jobs --bench--> points, section sizes, losses --study--> the paper's findings --plot, page--> report.html, curve.png, points.json
+jobs --bench--> points, section sizes, losses --study--> the paper's findings
+                                              --plot, page--> report.html, curve.png, points.json
 """
 
 from weightzip.report.make import make_report

@@ -27,11 +27,12 @@ class Job:
 
 
 def main_jobs(num_weights: int, vae: VAESettings, device: str) -> list[Job]:
-    """All methods; the paper's first, at its own number of latents."""
+    """All methods, weightzip's own first; the paper's at its own number of latents."""
     quick = _SECONDS_PER_WEIGHT * num_weights
-    codecs: list[tuple[str, str, Codec]] = [(AUTO, f"step {step:g}", AutoCodec(step)) for step in _STEPS]
-    codecs += [(LOSSLESS, "exact", LosslessCodec()), *sweep()]
-    return [paper_job(num_weights, vae, device), *(Job(*item, seconds=quick) for item in codecs)]
+    auto = [Job(AUTO, f"step {step:g}", AutoCodec(step), quick) for step in _STEPS]
+    lossless = Job(LOSSLESS, "exact", LosslessCodec(), quick)
+    baselines = [Job(method, setting, codec, quick) for method, setting, codec in sweep()]
+    return [*auto, paper_job(num_weights, vae, device), lossless, *baselines]
 
 
 def latent_jobs(num_weights: int, vae: VAESettings, device: str) -> list[Job]:

@@ -12,7 +12,7 @@ from weightzip import checkpoint as checkpoints
 from weightzip.devices import resolve_device
 from weightzip.errors import TaskError
 from weightzip.progress import Progress, silent
-from weightzip.report.bench import Bench, Measured
+from weightzip.report.bench import Bench, Measured, checkpoint_bytes
 from weightzip.report.jobs import Job, latent_jobs, main_jobs
 from weightzip.report.meter import Meter
 from weightzip.report.metric import Metric
@@ -29,7 +29,10 @@ from weightzip.report.study import (
     training_times,
 )
 from weightzip.tasks import Task, load_task
+from weightzip.threads import limited_threads
 from weightzip.vae import VAESettings
+
+_SMALL = 32 << 20  # bytes of tensors below which a second thread gains little, and loses much on a busy machine
 
 
 def make_report(
@@ -55,8 +58,9 @@ def make_report(
     job = load_task(task) if isinstance(task, str) else task
     checkpoint = checkpoints.read(source)
     with output_folder(folder, source, force=force), tempfile.TemporaryDirectory(prefix="weightzip-") as scratch:
-        bench = Bench(checkpoint, job, Path(scratch))
-        measured, study, left_out = _measure(bench, job, settings, place, progress)
+        with limited_threads(1 if checkpoint_bytes(checkpoint) < _SMALL else None):
+            bench = Bench(checkpoint, job, Path(scratch))
+            measured, study, left_out = _measure(bench, job, settings, place, progress)
         report = Report(
             directory=folder,
             model=source.name,
@@ -80,7 +84,7 @@ def make_report(
 def _measure(
     bench: Bench, job: Task, settings: VAESettings, device: str, progress: Progress
 ) -> tuple[list[Measured], Study, tuple[str, ...]]:
-    """All points, the paper's codec first; the study; and what the task could not evaluate."""
+    """All points; the study; and what the task could not evaluate."""
     jobs = [*main_jobs(bench.num_weights, settings, device), *latent_jobs(bench.num_weights, settings, device)]
     timed = job.name in {f"zoo:{name}" for name in PAPER_MODELS}
     total = sum(_seconds(item, bench) for item in jobs) + (timing_seconds(settings) if timed else 0.0)

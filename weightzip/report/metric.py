@@ -35,6 +35,14 @@ class Metric:
         """
         return f"{value:.2f}%" if self.is_percentage else f"{value:.4g}"
 
+    def format_change(self, change: float) -> str:
+        """A difference of two values, with its sign, without the unit.
+
+        >>> Metric("top-1 accuracy, %").format_change(-0.5), Metric("F1").format_change(0.0123)
+        ('-0.50', '+0.0123')
+        """
+        return f"{change:+.2f}" if self.is_percentage else f"{change:+.3g}"
+
     def tolerance(self, original: float) -> float:
         """A loss that most would accept: one point of a percentage, one hundredth of any other metric's original value."""
         if self.is_percentage:

@@ -38,7 +38,8 @@ def draw_points(points: Sequence[Point], title: str, metric: Metric, theme: Them
         _draw_method(axes, method, own, position, theme)
     _draw_latents_only(axes, points, window, theme)
     _label_axes(axes, metric, window, theme)
-    axes.set_title(title, color=theme.ink, fontsize=12, fontweight="bold", loc="left", pad=12, parse_math=False)
+    if title:
+        axes.set_title(title, color=theme.ink, fontsize=12, fontweight="bold", loc="left", pad=12, parse_math=False)
     legend = figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, frameon=False, handlelength=3)
     for text in legend.get_texts():
         text.set_color(theme.ink)
@@ -79,10 +80,14 @@ def _draw_original(axes: Axes, original: float, metric: Metric, window: _Window,
     tolerance = metric.tolerance(original)
     axes.axhspan(original - tolerance, original, color=theme.band, linewidth=0, zorder=0)
     axes.axhline(original, color=theme.ink, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
-    text = {"color": theme.muted, "fontsize": 8.5, "ha": "right", "zorder": 1}
-    axes.text(window.right / 1.03, original + 0.06 * tolerance, f"original {metric.format(original)}", va="bottom", **text)
-    below = f"up to {metric.tolerance_words(original)} lost"
-    axes.text(window.right / 1.03, original - 0.94 * tolerance, below, va="bottom", **text)
+    labels = (
+        (original, f"original {metric.format(original)}"),
+        (original - tolerance, f"up to {metric.tolerance_words(original)} lost"),
+    )
+    for height, label in labels:
+        axes.text(
+            window.right / 1.03, height + 0.06 * tolerance, label, color=theme.muted, fontsize=8.5, ha="right", va="bottom"
+        )
 
 
 def _draw_method(axes: Axes, method: str, points: Sequence[Point], position: int, theme: Theme) -> None:
@@ -123,10 +128,10 @@ def _draw_latents_only(axes: Axes, points: Sequence[Point], window: _Window, the
             label=None if number else f"{point.method}, latents only (the paper's accounting)",
         )
         if not number:
-            _annotate_latents_only(axes, point, latent_ratio, colour)
+            _annotate_latents_only(axes, point, latent_ratio, colour, theme)
 
 
-def _annotate_latents_only(axes: Axes, point: Point, latent_ratio: float, colour: str) -> None:
+def _annotate_latents_only(axes: Axes, point: Point, latent_ratio: float, colour: str, theme: Theme) -> None:
     axes.annotate(
         f"{point.setting}: latents only {latent_ratio:.1f}x,\nwhole file {point.ratio:.1f}x",
         (latent_ratio, point.value),
@@ -136,6 +141,7 @@ def _annotate_latents_only(axes: Axes, point: Point, latent_ratio: float, colour
         va="top",
         fontsize=8.5,
         color=colour,
+        bbox={"facecolor": theme.band, "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         zorder=6,
         parse_math=False,
     )

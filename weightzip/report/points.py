@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from weightzip.interface import JSON
 
 AUTO, PAPER, LOSSLESS = "weightzip auto", "weightzip paper", "weightzip lossless"
+OWN = (AUTO, PAPER, LOSSLESS)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from weightzip.report.points import AUTO, LOSSLESS, PAPER
 
 _PNG_DPI = 200
-_REPRODUCIBLE = {"svg.hashsalt": "weightzip"}  # otherwise ids in the file differ from run to run
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def save_png(figure: Figure, path: Path) -> None:
 def to_svg(figure: Figure) -> bytes:
     """The figure as an SVG, its text as outlines, so that it looks the same everywhere."""
     buffer = BytesIO()
-    with _any_letters(), matplotlib.rc_context(_REPRODUCIBLE):
+    with _any_letters(), matplotlib.rc_context({"svg.hashsalt": "weightzip"}):  # else ids differ from run to run
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return buffer.getvalue()
 

@@ -18,8 +18,12 @@ def bisect_log(passes: Callable[[float], bool], *, safe: float, bold: float, pro
     """
     if not passes(safe):
         return None
-    low, high = math.log2(safe), math.log2(bold)
+    low, high, found = math.log2(safe), math.log2(bold), safe
     for _ in range(probes - 1):
         middle = (low + high) / 2
-        low, high = (middle, high) if passes(math.pow(2.0, middle)) else (low, middle)
-    return math.pow(2.0, low)
+        setting = math.pow(2.0, middle)
+        if passes(setting):
+            low, found = middle, setting
+        else:
+            high = middle
+    return found

@@ -24,8 +24,9 @@ class DenseVAE(nn.Module):
 
     def __init__(self, chunk: int, latent: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(chunk, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, chunk))
+        with torch.random.fork_rng(devices=[]):  # torch's own initialisation would move the global generator
+            self.encoder = nn.Sequential(nn.Linear(chunk, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, 2 * latent))
+            self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, chunk))
         self.log_variance = nn.Parameter(torch.zeros(()))  # of p(x|z), shared by all elements (Rybkin et al. 2021)
         _initialise(self, generator)
 
@@ -48,7 +49,7 @@ class DenseVAE(nn.Module):
 
 @torch.no_grad()
 def _initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Weights from the given generator (torch's default initialisation would use the global one)."""
+    """Weights from the given generator alone."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = math.sqrt(3.0 / layer.in_features)

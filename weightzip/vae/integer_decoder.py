@@ -35,7 +35,7 @@ class IntegerDecoder:
 
     def hidden(self, latents: Integers) -> NDArray[np.float64]:
         """Activations [n, hidden] of quantised latents [n, latent], integers in eighths of the first layer's step."""
-        _check_exact(np.abs(latents).max(initial=0), self.first, self.bias, scale=INVERSE_SLOPE)
+        _check_exact(np.abs(latents.astype(np.float64)).max(initial=0), self.first, self.bias, scale=INVERSE_SLOPE)
         before = latents.astype(np.float64) @ self.first.T.astype(np.float64) + self.bias[:, 0]  # [n, hidden]
         hidden: NDArray[np.float64] = np.maximum(INVERSE_SLOPE * before, before)
         return hidden

@@ -19,6 +19,5 @@ def hidden_width(blocks: Tensor) -> int:
     centred = (blocks - blocks.mean(dim=0)).double()
     gram = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
     energy = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0)
-    explained = energy.cumsum(0) / energy.sum().clamp_min(1e-30)
-    needed = int((explained < EXPLAINED).sum()) + 1
+    needed = int((energy.cumsum(0) < EXPLAINED * energy.sum()).sum()) + 1
     return max(MIN_HIDDEN, min(needed, len(energy), MAX_HIDDEN))

@@ -1,0 +1,69 @@
+"""What the tests of the Python interface share: a checkpoint on disk, a folder of its own, a task without a file."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weightzip.vae import VAESettings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder for every test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    """A state dict with an alias, integers, half precision and a NaN."""
+    weight = torch.randn(40, 50)
+    return OrderedDict(
+        {
+            "module.layer.weight": weight,
+            "module.layer.bias": torch.randn(40),
+            "module.tied.weight": weight,
+            "module.half": torch.randn(30).half(),
+            "module.steps": torch.tensor(12345),
+            "module.nan": torch.tensor([float("nan"), 1.0]),
+        }
+    )
+
+
+@pytest.fixture
+def source(folder: Path, state: dict[str, Tensor]) -> Path:
+    """The state dict on disk, as torch.save writes it."""
+    path = folder / "net.pt"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def tiny_vae() -> VAESettings:
+    return VAESettings(chunk=64, latent=4, copies=4, validation_copies=2, epochs=3)
+
+
+class Task:
+    """Its metric falls smoothly as a linear layer's weights move away from what they were."""
+
+    name = "stay where you are"
+    metric = "closeness, points"
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight.clone()
+
+    def model(self) -> nn.Module:
+        return nn.Linear(self._weight.shape[1], self._weight.shape[0], bias=False)
+
+    def evaluate(self, model: nn.Module) -> float:
+        weight = model.state_dict()["weight"]
+        return 100 - 100 * float((weight - self._weight).square().mean().sqrt())
+
+
+@pytest.fixture
+def task() -> Callable[[Tensor], Task]:
+    return Task

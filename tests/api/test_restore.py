@@ -1,0 +1,224 @@
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import weightzip
+from weightzip.api import default_restore_output, read_state
+from weightzip.errors import CheckpointError, DamagedFileError, FormatError, LimitError, OutputError, UsageError
+
+DIGESTS = """
+import hashlib, json, sys, torch, weightzip
+state = weightzip.restore(sys.argv[1], threads=int(sys.argv[2]))
+digest = lambda tensor: hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+print(json.dumps({name: digest(tensor) for name, tensor in state.items()}))
+"""
+
+
+@pytest.fixture
+def file(folder, source):
+    weightzip.compress(source, "net.wz")
+    return folder / "net.wz"
+
+
+def digests(state):
+    data = {name: tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for name, tensor in state.items()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+
+
+def test_keys_order_shapes_dtypes_and_aliases_are_the_sources(file, state):
+    restored = weightzip.restore(file)
+    assert list(restored) == list(state)
+    for name, tensor in state.items():
+        assert (restored[name].shape, restored[name].dtype) == (tensor.shape, tensor.dtype)
+    restored["module.tied.weight"][0, 0] = 77
+    assert restored["module.layer.weight"][0, 0] == 77
+    assert int(restored["module.steps"]) == 12345
+
+
+@pytest.mark.parametrize("preset", ["auto", "paper"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_process_restores_the_same_bits(folder, source, file, tiny_vae, preset, threads):
+    weightzip.compress(source, file, preset=preset, vae=tiny_vae, force=True)
+    command = [sys.executable, "-c", DIGESTS, str(file), str(threads)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
+    assert json.loads(output) == digests(weightzip.restore(file))
+
+
+def test_the_whole_checkpoint_is_written_back(folder, file, state):
+    (folder / "net.pt").unlink()
+    returned = weightzip.restore(file, "net.pt")
+    written = torch.load(folder / "net.pt", weights_only=True)
+    assert list(written) == list(state)
+    assert digests(written) == digests(returned)
+    assert written["module.layer.weight"].data_ptr() == written["module.tied.weight"].data_ptr()
+
+
+def test_the_suffix_says_the_format(folder, file):
+    returned = weightzip.restore(file, "out.safetensors")
+    assert digests(load_file(folder / "out.safetensors")) == {name: digests(returned)[name] for name in sorted(returned)}
+
+
+def test_a_safetensors_source_comes_back_as_one(folder):
+    save_file({"b": torch.randn(4, 4), "a": torch.randn(4)}, folder / "net.safetensors")
+    weightzip.compress("net.safetensors")
+    assert default_restore_output("net.wz").name == "net.safetensors"
+    assert default_restore_output(folder / "net.wz") == folder / "net.safetensors"
+    returned = weightzip.restore("net.wz", "back.safetensors")
+    assert digests(load_file("back.safetensors")) == {name: digests(returned)[name] for name in ("a", "b")}
+
+
+def test_one_tensor_only(folder, file, state):
+    everything = weightzip.restore(file)
+    single = weightzip.restore(file, tensor="module.layer.bias")
+    assert list(single) == ["module.layer.bias"]
+    assert torch.equal(single["module.layer.bias"], everything["module.layer.bias"])
+    weightzip.restore(file, "bias.pt", tensor="module.layer.bias")
+    assert digests(torch.load("bias.pt", weights_only=True)) == digests(single)
+
+
+def test_a_tensor_that_is_not_there(file):
+    with pytest.raises(UsageError, match=r"holds no tensor 'missing'; `weightzip info"):
+        weightzip.restore(file, tensor="missing")
+
+
+def test_memory_is_capped(file):
+    needed = weightzip.info(file)["input_bytes"]
+    weightzip.restore(file, memory=needed)
+    with pytest.raises(LimitError, match=f"over the cap of {needed - 1:,}"):
+        weightzip.restore(file, memory=needed - 1)
+
+
+def test_refused_outputs(folder, file):
+    with pytest.raises(OutputError, match="exists already"):
+        weightzip.restore(file, "net.pt")
+    with pytest.raises(OutputError, match="same file"):
+        weightzip.restore(file, file, force=True)
+    with pytest.raises(OutputError, match="is a folder"):
+        weightzip.restore(file, folder)
+    with pytest.raises(OutputError, match="no such folder"):
+        weightzip.restore(file, "missing/net.pt")
+    weightzip.restore(file, "net.pt", force=True)
+
+
+def test_without_an_output_nothing_is_written(folder, file):
+    before = sorted(folder.iterdir())
+    weightzip.restore(file)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_write_that_fails_leaves_nothing(folder, file, monkeypatch):
+    def no_space(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    before = sorted(folder.iterdir())
+    with pytest.raises(OutputError, match="No space left"):
+        weightzip.restore(file, "out.pt")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_an_interruption_leaves_nothing(folder, file):
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    before = sorted(folder.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        weightzip.restore(file, "out.pt", progress=interrupt)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", [weightzip.restore, weightzip.info, weightzip.test])
+def test_damage_is_reported_by_every_verb(folder, file, verb):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=r"net\.wz: damaged"):
+        verb(file)
+
+
+@pytest.mark.parametrize("verb", [weightzip.restore, weightzip.info, weightzip.test])
+def test_what_is_no_wz_file_is_reported_by_every_verb(folder, source, verb):
+    with pytest.raises(FormatError, match=r"net\.pt: not a \.wz file"):
+        verb(source)
+    with pytest.raises(weightzip.WeightzipError, match=r"missing\.wz: cannot be read: No such file"):
+        verb("missing.wz")
+
+
+def test_damage_writes_nothing(folder, file):
+    file.write_bytes(file.read_bytes()[:-1])
+    before = sorted(folder.iterdir())
+    with pytest.raises(DamagedFileError):
+        weightzip.restore(file, "out.pt")
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"max_error": 0.1}, {"ratio": 3}])
+def test_info_and_test_agree_with_compress(folder, source, options):
+    summary = weightzip.compress(source, "net.wz", **options)
+    for verb in (weightzip.info, weightzip.test):
+        again = verb("net.wz")
+        assert again["input"] == "net.pt"
+        for name in ("relative_mse", "max_abs_error"):
+            assert again[name] == pytest.approx(summary[name], rel=1e-3)  # the file keeps four digits
+        differing = ("input", "seconds", "relative_mse", "max_abs_error")
+        assert {**again, **dict.fromkeys(differing)} == {**summary, **dict.fromkeys(differing)}
+        assert sum(again["sections"].values()) == (folder / "net.wz").stat().st_size
+
+
+def test_a_summary_is_json(source):
+    summary = weightzip.compress(source)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(50, 40)
+        self.norm = nn.BatchNorm1d(40)
+
+
+def test_weights_load_into_a_module():
+    source, target = Net(), Net()
+    weightzip.compress(source, "net.wz", max_error=1e-3)
+    weightzip.load_into(target, "net.wz")
+    for (name, a), (_, b) in zip(source.state_dict().items(), target.state_dict().items(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-3, msg=name)
+
+
+def test_a_prefix_that_all_keys_share_is_no_obstacle():
+    source, target = Net(), Net()
+    weightzip.compress({f"module.{name}": tensor for name, tensor in source.state_dict().items()}, "net.wz", lossless=True)
+    assert all(name.startswith("module.") for name in weightzip.restore("net.wz"))
+    weightzip.load_into(target, "net.wz")
+    assert torch.equal(source.layer.weight, target.layer.weight)
+
+
+@pytest.mark.parametrize("module", [nn.Linear(50, 40), nn.Sequential(nn.Linear(3, 3))])
+def test_a_module_that_does_not_fit(module):
+    weightzip.compress(Net(), "net.wz")
+    with pytest.raises(CheckpointError, match=r"net\.wz: does not fit the module") as raised:
+        weightzip.load_into(module, "net.wz")
+    assert "\n" not in str(raised.value)
+
+
+def test_any_file_gives_a_state_without_the_prefix(file, source, state):
+    names = [name.removeprefix("module.") for name in state]
+    assert list(read_state(file)) == list(read_state(source)) == names
+
+
+def test_a_checkpoint_around_a_state_dict_comes_back_whole(folder):
+    checkpoint = {"epoch": 3, "model": {"w": torch.randn(5, 5)}, "optimizer": {"state": {0: torch.randn(5, 5)}}, "best": 0.5}
+    torch.save(checkpoint, "whole.ckpt")
+    weightzip.compress("whole.ckpt")
+    assert list(weightzip.restore("whole.wz")) == ["w"]
+    weightzip.restore("whole.wz", "back.ckpt")
+    back = torch.load("back.ckpt", weights_only=True)
+    assert (back["epoch"], back["best"]) == (3, 0.5)
+    assert torch.equal(back["optimizer"]["state"][0], checkpoint["optimizer"]["state"][0])
+    assert not torch.equal(back["model"]["w"], checkpoint["model"]["w"])

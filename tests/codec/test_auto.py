@@ -1,0 +1,194 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weightzip.checkpoint import from_object
+from weightzip.codec import AutoCodec, encode
+from weightzip.entropy import encode_integers
+from weightzip.errors import FormatError
+from weightzip.interface import Payload, TensorSpec
+from weightzip.quantise import TRADEOFF
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+DISTRIBUTIONS = {
+    "gaussian": lambda n: torch.randn(n),
+    "constant": lambda n: torch.full((n,), 0.37),
+    "all zero": lambda n: torch.zeros(n),
+    "one outlier": lambda n: torch.cat([torch.randn(n)[1:], torch.full((min(n, 1),), 3e4)]),
+    "heavy tails": lambda n: torch.randn(n) / torch.randn(n).abs().clamp_min(1e-3),
+    "integers": lambda n: torch.randint(-5, 6, (n,)).float(),
+    "subnormal": lambda n: torch.randn(n) * 1e-41,
+    "sparse": lambda n: torch.randn(n) * (torch.rand(n) < 0.1),
+    "two scales": lambda n: torch.randn(n) * torch.where(torch.arange(n) % 2 == 0, 1e-3, 1.0),
+}
+
+
+def specs_of(tensors):
+    return [TensorSpec(name, tuple(tensor.shape), "float32") for name, tensor in tensors.items()]
+
+
+def recode(tensors, codec):
+    return AutoCodec.decode(codec.encode(tensors), specs_of(tensors))
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4),
+    st.sampled_from(sorted(DISTRIBUTIONS)),
+    st.sampled_from(DTYPES),
+)
+@settings(max_examples=60)
+def test_any_shape_distribution_and_dtype_comes_back(through_bytes, shapes, distribution, dtype):
+    state = {f"t{k}": DISTRIBUTIONS[distribution](math.prod(shape)).reshape(shape).to(dtype) for k, shape in enumerate(shapes)}
+    decoded = through_bytes(state, AutoCodec())
+    assert list(decoded.tensors) == list(state)
+    for name, tensor in state.items():
+        restored = decoded.tensors[name]
+        assert (restored.shape, restored.dtype) == (tensor.shape, tensor.dtype)
+        assert torch.isfinite(restored).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("distribution", ["gaussian", "heavy tails", "one outlier", "two scales"])
+def test_the_error_is_that_of_the_step(through_bytes, distribution, dtype):
+    """With rounding, no weight of a matrix is off by more than half a step of its deviation (and the dtype's precision)."""
+    weights = DISTRIBUTIONS[distribution](1200).reshape(30, 40).to(dtype)
+    decoded = through_bytes({"w": weights}, AutoCodec(step=0.25, tradeoff=0.0))
+    deviation = float(weights.double().square().mean().sqrt())
+    error = (decoded.tensors["w"].double() - weights.double()).abs()
+    limit = 0.125 * deviation * 1.0001 + weights.double().abs() * torch.finfo(dtype).eps
+    assert (error <= limit).all()
+    assert float(error.max()) > 0.1 * deviation  # the step is really as coarse as was asked
+
+
+def test_the_size_is_near_what_rate_distortion_theory_allows():
+    """At a step of a quarter deviation a Gaussian takes log2(sqrt(2 pi e) / 0.25) = 4.05 bits; the price of bits saves some."""
+    weights = {"w": torch.randn(400, 500)}
+    payload = AutoCodec(step=0.25, tradeoff=0.0).encode(weights)
+    bits = 8 * sum(map(len, payload.sections.values())) / 200_000
+    assert 4.04 < bits < 4.07
+    cheaper = AutoCodec(step=0.25).encode(weights)
+    assert sum(map(len, cheaper.sections.values())) < 0.999 * sum(map(len, payload.sections.values()))
+
+
+def test_the_price_of_bits_lowers_error_plus_bits():
+    weights = {"w": torch.randn(200, 200)}
+    costs = []
+    for tradeoff in (0.0, TRADEOFF):
+        codec = AutoCodec(step=0.5, tradeoff=tradeoff)
+        payload = codec.encode(weights)
+        error = AutoCodec.decode(payload, specs_of(weights))["w"] - weights["w"]
+        step = payload.meta["step"]
+        costs.append(float((error / step).square().sum()) + TRADEOFF * 8 * len(payload.sections["symbols"]))
+    assert costs[1] < 0.997 * costs[0]
+
+
+def test_all_matrices_share_one_step_and_vectors_have_a_finer_one():
+    tensors = {
+        "large": 10 * torch.randn(50, 50),
+        "small": 0.5 * torch.randn(50, 50),
+        "bias": torch.randn(50),
+        "gain": torch.tensor(0.7),
+    }
+    payload = AutoCodec(step=0.5, tradeoff=0.0).encode(tensors)
+    step = payload.meta["step"]
+    restored = AutoCodec.decode(payload, specs_of(tensors))
+    for name, unit in {"large": step, "small": step, "bias": step / 8, "gain": step / 8}.items():
+        steps = restored[name] / unit
+        torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
+        error = float((restored[name] - tensors[name]).abs().max())
+        assert error <= unit / 2 * 1.0001, name
+        assert name == "gain" or error > 0.4 * unit, name
+
+
+def test_a_uniform_step_is_absolute():
+    tensors = {"a": 100 * torch.randn(30, 30), "b": torch.randn(30)}
+    restored = recode(tensors, AutoCodec(0.02, tradeoff=0.0, uniform=True))
+    for name, tensor in tensors.items():
+        assert 0.0099 < float((restored[name] - tensor).abs().max()) <= 0.01001
+
+
+def test_coding_what_was_decoded_loses_nothing_more():
+    tensors = {"a": torch.randn(30, 30)}
+    codec = AutoCodec(0.125, tradeoff=0.0, uniform=True)
+    once = recode(tensors, codec)
+    assert torch.equal(recode(once, codec)["a"], once["a"])
+
+
+def test_zeros_stay_zeros_and_cost_next_to_nothing():
+    tensors = {"a": torch.zeros(1000, 1000)}
+    payload = AutoCodec().encode(tensors)
+    assert not AutoCodec.decode(payload, specs_of(tensors))["a"].any()
+    assert sum(map(len, payload.sections.values())) < 60
+
+
+def test_the_input_is_left_as_it_is():
+    tensors = {"a": torch.randn(20, 20).T, "b": torch.randn(5)}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    AutoCodec().encode(tensors)
+    assert all(torch.equal(tensors[name], before[name]) for name in tensors)
+
+
+def test_the_same_input_gives_the_same_bytes():
+    state = from_object({"a": torch.randn(20, 20), "b": torch.randn(5)})
+    assert encode(state, AutoCodec()).pack() == encode(state, AutoCodec()).pack()
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e30, 3e38])
+def test_extreme_magnitudes(through_bytes, scale):
+    weights = torch.rand(20, 20) * scale
+    decoded = through_bytes({"w": weights}, AutoCodec())
+    assert torch.isfinite(decoded.tensors["w"]).all()
+    assert float((decoded.tensors["w"] - weights).abs().max()) <= max(0.6 * scale, 1.5e-45)
+
+
+SPECS = [TensorSpec("w", (2, 3), "float32")]
+
+
+@pytest.fixture
+def payload():
+    return AutoCodec().encode({"w": torch.randn(2, 3)})
+
+
+@pytest.mark.parametrize("step", [None, 1, "1", True, 0.0, -1.0, math.nan, math.inf])
+def test_a_malformed_step_is_refused(payload, step):
+    with pytest.raises(FormatError, match="exactly a positive step size"):
+        AutoCodec.decode(Payload(payload.sections, {"step": step}), SPECS)
+
+
+def test_an_unknown_field_is_refused(payload):
+    with pytest.raises(FormatError, match="exactly a positive step size"):
+        AutoCodec.decode(Payload(payload.sections, {**payload.meta, "more": 1}), SPECS)
+
+
+@pytest.mark.parametrize("section", ["scales", "steps", "symbols"])
+def test_a_missing_section_is_refused(payload, section):
+    del payload.sections[section]
+    with pytest.raises(FormatError, match="exactly the sections"):
+        AutoCodec.decode(payload, SPECS)
+
+
+def test_a_further_section_is_refused(payload):
+    payload.sections["more"] = b""
+    with pytest.raises(FormatError, match="exactly the sections"):
+        AutoCodec.decode(payload, SPECS)
+
+
+def test_a_step_code_out_of_range_is_refused(payload):
+    payload.sections["steps"] = encode_integers([4 * 401])
+    with pytest.raises(FormatError, match="step size is out of range"):
+        AutoCodec.decode(payload, SPECS)
+
+
+def test_an_empty_tensor_with_an_enormous_side_costs_no_time(payload):
+    """A shape like [2^40, 0] has no elements, but would have 2^40 rows."""
+    empty = AutoCodec().encode({"w": torch.zeros(5, 0)})
+    assert AutoCodec.decode(empty, [TensorSpec("w", (2**40, 0), "float32")])["w"].shape == (2**40, 0)
+
+
+def test_numpy_is_not_asked_to_warn():
+    with np.errstate(all="raise"):
+        AutoCodec(1e-300, tradeoff=0.0, uniform=True).encode({"w": torch.randn(4, 4)})

@@ -1,0 +1,197 @@
+import contextlib
+import copy
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weightzip.checkpoint import from_object
+from weightzip.codec import AutoCodec, LosslessCodec, PaperCodec, decode, encode
+from weightzip.codec.pipeline import lossy_names
+from weightzip.container import pack, unpack
+from weightzip.errors import FormatError, LimitError, WeightzipError
+
+STATE = {
+    "w": torch.linspace(-1, 1, 600).reshape(20, 30),
+    "half": torch.linspace(-3, 3, 50).half(),
+    "steps": torch.tensor(1234),
+    "mask": torch.tensor([True, False, True]),
+    "broken": torch.tensor([1.0, math.nan, -math.inf, -0.0]),
+    "complex": torch.tensor([1 + 2j]),
+    "fp8": torch.ones(4).to(torch.float8_e4m3fn),
+}
+
+
+@pytest.fixture(scope="module")
+def coded():
+    return encode(from_object(STATE), AutoCodec())
+
+
+@pytest.fixture
+def parts(coded):
+    """The header's JSON and the sections of a file, to be changed and packed again with hashes that are right."""
+    container = unpack(coded.pack())
+    return json.loads(json.dumps(container.header)), dict(container.sections)
+
+
+def test_only_finite_floats_are_coded_lossily(coded):
+    assert coded.header.exact == {"steps", "mask", "broken", "complex", "fp8"}
+    assert coded.header.codec == "auto"
+    assert set(coded.sections) == {"steps", "scales", "symbols", "exact"}
+
+
+def test_everything_else_is_bit_for_bit(coded, same_bits):
+    for name in coded.header.exact:
+        assert same_bits(coded.restored[name], STATE[name]), name
+
+
+def test_what_encode_says_is_restored_is_what_decode_restores(coded, same_bits):
+    decoded = decode(coded.pack())
+    assert list(decoded.tensors) == list(STATE)
+    assert all(same_bits(decoded.tensors[name], tensor) for name, tensor in coded.restored.items())
+
+
+def test_the_errors_in_the_header_are_those_of_the_file(coded):
+    floats = [name for name, tensor in STATE.items() if tensor.dtype.is_floating_point]
+    differences = torch.cat([torch.nan_to_num(STATE[n].double() - coded.restored[n].double()).reshape(-1) for n in floats])
+    energy = torch.cat([torch.nan_to_num(STATE[n].double(), posinf=0, neginf=0).reshape(-1) for n in floats]).square().sum()
+    assert coded.header.max_abs_error == pytest.approx(float(differences.abs().max()), rel=1e-9)
+    assert coded.header.relative_mse == pytest.approx(float(differences.square().sum() / energy), rel=1e-9)
+    assert coded.header.max_abs_error > 0
+
+
+def test_weights_outside_the_model_are_exact():
+    """An optimiser's state is no weights: it must come back as it was."""
+    checkpoint = from_object({"model": {"w": torch.randn(5, 5)}, "optimizer": {"state": {0: {"exp_avg": torch.randn(5, 5)}}}})
+    (moment,) = set(checkpoint.tensors) - {"w"}
+    assert lossy_names(checkpoint) == {"w"}
+    restored = encode(checkpoint, AutoCodec()).restored
+    assert torch.equal(restored[moment], checkpoint.tensors[moment])
+    assert not torch.equal(restored["w"], checkpoint.tensors["w"])
+
+
+def test_a_double_beyond_float32_is_exact():
+    state = {"large": torch.tensor([1e200, 1.0], dtype=torch.float64), "w": torch.randn(4, 4, dtype=torch.float64)}
+    coded = encode(from_object(state), AutoCodec())
+    assert coded.header.exact == {"large"}
+    assert torch.equal(coded.restored["large"], state["large"])
+
+
+def test_a_tensor_that_would_overflow_its_dtype_is_exact():
+    state = {"a": torch.full((1, 2), 65504.0).half(), "b": torch.full((30, 30), 50400.0).half()}
+    coded = encode(from_object(state), AutoCodec())
+    assert coded.header.exact == {"a"}
+    assert all(torch.isfinite(tensor).all() for tensor in coded.restored.values())
+
+
+def test_one_overflow_that_brings_about_another():
+    """Without `a` the deviation is smaller, and with it the step; at the new one `b` overflows, which it did not before."""
+    b = torch.full((3, 3), 43000.0).half()
+    b[0, 0] = 62000
+    coded = encode(from_object({"a": torch.full((1, 2), 65504.0).half(), "b": b}), AutoCodec())
+    assert coded.header.exact == {"a", "b"}
+    assert coded.header.max_abs_error == 0
+
+
+def test_a_checkpoint_without_weights_is_a_lossless_file():
+    for codec in (AutoCodec(), PaperCodec()):
+        coded = encode(from_object({"ids": torch.arange(5)}), codec)
+        assert (coded.header.codec, coded.header.latents) == ("lossless", 0)
+        assert torch.equal(decode(coded.pack()).tensors["ids"], torch.arange(5))
+
+
+def test_the_source_is_left_as_it_is(same_bits):
+    state = copy.deepcopy(STATE)
+    encode(from_object(state), AutoCodec())
+    assert all(same_bits(state[name], tensor) for name, tensor in STATE.items())
+
+
+def test_memory_over_the_cap_is_refused(coded):
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in STATE.values())
+    decode(coded.pack(), memory=needed)
+    with pytest.raises(LimitError, match=f"model.wz: restores to {needed:,} bytes, over the cap of {needed - 1:,}"):
+        decode(coded.pack(), "model.wz", memory=needed - 1)
+
+
+def test_more_than_any_machine_has_is_refused_before_it_is_tried(parts):
+    header, sections = parts
+    header["tensors"] = [[str(k), [2**50]] for k in range(1000)]
+    with pytest.raises(LimitError, match="more than this machine can hold"):
+        decode(pack(header, sections))
+
+
+def test_an_unknown_codec_is_a_matter_of_updating(parts):
+    header, sections = parts
+    with pytest.raises(LimitError, match=r"file\.wz: made by the codec 'fractal'.*update weightzip"):
+        decode(pack({**header, "codec": "fractal"}, sections), "file.wz")
+
+
+def test_a_lossy_tensor_in_a_lossless_file_is_refused(parts):
+    header, sections = parts
+    with pytest.raises(FormatError, match="marked as lossy in a lossless file"):
+        decode(pack({**header, "codec": "lossless", "meta": {}}, sections))
+
+
+def test_sections_that_belong_to_nothing_are_refused(parts):
+    header, sections = parts
+    header["tensors"] = [entry for entry in header["tensors"] if len(entry) == 4]
+    with pytest.raises(FormatError, match="belong to no tensor"):
+        decode(pack(header, sections))
+
+
+def test_errors_name_the_file(parts):
+    header, sections = parts
+    with pytest.raises(FormatError, match=r"^some/model\.wz: the header names no tensors"):
+        decode(pack({**header, "tensors": []}, sections), "some/model.wz")
+    with pytest.raises(FormatError, match=r"^some/model\.wz: the auto codec"):
+        decode(pack({**header, "meta": {}}, sections), "some/model.wz")
+
+
+@pytest.fixture(scope="module")
+def files(tiny_vae):
+    """One file of each codec, taken apart."""
+    state = {"w": torch.randn(12, 10), "b": torch.randn(10), "ids": torch.arange(5)}
+    codecs = (AutoCodec(), PaperCodec(tiny_vae), LosslessCodec())
+    containers = [unpack(encode(from_object(state), codec).pack()) for codec in codecs]
+    return [(container.header, container.sections) for container in containers]
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_damage_under_the_right_hashes_is_refused_or_decodes_to_something(files, data):
+    """Hashes do not protect against forgery; whatever a file says, only errors of weightzip come out."""
+    header, sections = data.draw(st.sampled_from(files))
+    name = data.draw(st.sampled_from(sorted(sections)))
+    section = bytearray(sections[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        if section:
+            section[data.draw(st.integers(0, len(section) - 1))] ^= data.draw(st.integers(1, 255))
+    changed = bytes(section[: data.draw(st.integers(0, len(section)))]) if data.draw(st.booleans()) else bytes(section)
+    try:
+        decoded = decode(pack(header, {**sections, name: changed}), memory=1 << 20)
+    except WeightzipError:
+        return
+    assert {key: tuple(tensor.shape) for key, tensor in decoded.tensors.items()} == {"w": (12, 10), "b": (10,), "ids": (5,)}
+
+
+ODD = [None, True, -1, 0, 1, 2**31, 2**40, 10**400, 1e300, "", "w", [], {}, [1], [[]], -1.5]
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_header_of_odd_values_is_refused_or_decodes_to_something(files, data):
+    header, sections = data.draw(st.sampled_from(files))
+    header = copy.deepcopy(header)
+    node, keys = header, ["codec", "meta", "tensors", "error", *(["latents"] if "latents" in header else [])]
+    while True:
+        key = data.draw(st.sampled_from(keys))
+        inner = node[key]
+        if not isinstance(inner, (dict, list)) or not inner or data.draw(st.booleans()):
+            break
+        node, keys = inner, sorted(inner) if isinstance(inner, dict) else range(len(inner))
+    node[key] = data.draw(st.sampled_from(ODD))
+    with contextlib.suppress(WeightzipError):
+        decode(pack(header, sections), memory=1 << 20)

@@ -1,0 +1,120 @@
+"""Writes the golden files and what they must restore to. Run it deliberately, and only to add files:
+
+    python tests/golden/regenerate.py NAME...      e.g. auto; without NAME, those that are not there yet
+
+A file that a released version wrote must never change: a version that cannot decode it has broken its users' files. If the
+format's version number goes up, copy the old files under names of their own and keep them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import weightzip
+from weightzip.codec import decode
+
+FOLDER = Path(__file__).parent
+EXPECTED = FOLDER / "expected.json"
+
+
+def low_rank(rows: int, columns: int) -> Tensor:
+    """A matrix that a few directions explain, as the weights of a trained layer are."""
+    return 0.1 * torch.randn(rows, 2) @ torch.randn(2, columns) + 0.01 * torch.randn(rows, columns)
+
+
+def auto() -> None:
+    """Every kind of shape and lossy dtype, and a target."""
+    state = {
+        "conv.weight": 0.2 * torch.randn(6, 4, 3, 3),
+        "conv.bias": torch.randn(6),
+        "fc.weight": low_rank(20, 30),
+        "scale": torch.tensor(0.7),
+        "half": torch.randn(5, 7).half(),
+        "brain": torch.randn(5, 7).bfloat16(),
+        "double": torch.randn(5, 7, dtype=torch.float64),
+        "zeros": torch.zeros(8, 8),
+        "empty": torch.zeros(0, 3),
+    }
+    weightzip.compress(state, FOLDER / "auto.wz", force=True)
+
+
+def max_error() -> None:
+    """One absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
+    state = {
+        "w": low_rank(16, 16),
+        "outlier": torch.cat([torch.randn(30), torch.tensor([-12345.678])]),
+        "coarse": (torch.rand(12) + 0.3).bfloat16(),
+    }
+    weightzip.compress(state, FOLDER / "max_error.wz", max_error=0.003, force=True)
+
+
+def paper() -> None:
+    """The paper's preset with a network small enough for a test."""
+    settings = weightzip.VAESettings(chunk=64, latent=4, copies=20, validation_copies=5, epochs=40, learning_rate=1e-2)
+    state = {"w": low_rank(30, 20), "b": 0.1 * torch.randn(30), "steps": torch.tensor(3)}
+    weightzip.compress(state, FOLDER / "paper.wz", preset="paper", vae=settings, device="cpu", force=True)
+
+
+def lossless() -> None:
+    """Every dtype, with whatever bits."""
+    names = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
+    names += " float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 complex32"
+    state = {}
+    for name in names.split():
+        dtype = getattr(torch, name)
+        state[name] = torch.randint(0, 2 if name == "bool" else 256, (6 * dtype.itemsize,), dtype=torch.uint8).view(dtype)
+    state["special"] = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0, 1e-45])
+    weightzip.compress(state, FOLDER / "lossless.wz", lossless=True, force=True)
+
+
+def wrapped() -> None:
+    """A module. prefix, tied weights, integers and NaN, inside a training checkpoint."""
+    tied = low_rank(12, 8)
+    state = {
+        "module.encoder.weight": tied,
+        "module.decoder.weight": tied,
+        "module.norm.num_batches_tracked": torch.tensor(1234),
+        "module.mask": torch.tensor([True, False]),
+        "module.broken": torch.tensor([float("nan"), 1.0]),
+    }
+    checkpoint = {"epoch": 7, "state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.randn(4)}}, "lr": 0.1}}
+    weightzip.compress(checkpoint, FOLDER / "wrapped.wz", force=True)
+
+
+GOLDEN: dict[str, Callable[[], None]] = {
+    function.__name__: function for function in (auto, max_error, paper, lossless, wrapped)
+}
+
+
+def describe(file: Path) -> dict[str, list[object]]:
+    """What a file restores to: for each of its tensors, in order, its dtype, its shape and the SHA-256 of its bytes."""
+    tensors = decode(file.read_bytes()).tensors
+    return {
+        name: [
+            str(tensor.dtype).removeprefix("torch."),
+            list(tensor.shape),
+            hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"").hexdigest(),
+        ]
+        for name, tensor in tensors.items()
+    }
+
+
+def main(names: list[str]) -> None:
+    """Write the files called `names`, and add what they restore to to expected.json."""
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8")) if EXPECTED.exists() else {}
+    for name in names or [name for name in GOLDEN if name not in expected]:
+        torch.manual_seed(0)
+        GOLDEN[name]()
+        expected[name] = describe(FOLDER / f"{name}.wz")
+    EXPECTED.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

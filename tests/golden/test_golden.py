@@ -1,0 +1,58 @@
+"""Files that earlier versions wrote: every later version must restore them to the same bits, on every machine."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import weightzip
+from weightzip.codec import decode
+from weightzip.threads import limited_threads
+
+FOLDER = Path(__file__).parent
+EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
+
+
+def sha256(tensor):
+    data = tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_golden_file_restores_to_the_same_bits(name, threads):
+    with limited_threads(threads):
+        tensors = decode((FOLDER / f"{name}.wz").read_bytes()).tensors
+    assert list(tensors) == list(EXPECTED[name])
+    for key, (dtype, shape, digest) in EXPECTED[name].items():
+        assert (str(tensors[key].dtype), list(tensors[key].shape)) == (f"torch.{dtype}", shape), key
+        assert sha256(tensors[key]) == digest, key
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_golden_file_is_whole_and_small(name):
+    summary = weightzip.test(FOLDER / f"{name}.wz")
+    assert summary["file_bytes"] == (FOLDER / f"{name}.wz").stat().st_size < 4096
+    assert summary["tensors"] == len(EXPECTED[name])
+
+
+def test_there_is_one_for_every_preset():
+    presets = {weightzip.info(FOLDER / f"{name}.wz")["preset"] for name in EXPECTED}
+    assert presets == {"auto", "paper", "lossless"}
+
+
+def test_no_file_is_without_its_expectation():
+    assert {path.stem for path in FOLDER.glob("*.wz")} == set(EXPECTED)
+
+
+def test_a_wrapped_checkpoint_comes_back_whole(tmp_path):
+    weightzip.restore(FOLDER / "wrapped.wz", tmp_path / "back.pt")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert (back["epoch"], back["optimizer"]["lr"]) == (7, 0.1)
+    state = back["state_dict"]
+    assert all(key.startswith("module.") for key in state)
+    assert state["module.encoder.weight"].data_ptr() == state["module.decoder.weight"].data_ptr()
+    assert int(state["module.norm.num_batches_tracked"]) == 1234
+    assert list(weightzip.restore(FOLDER / "wrapped.wz")) == list(state)

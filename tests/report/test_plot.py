@@ -1,0 +1,86 @@
+"""Figures: they are drawn for any points, always the same, and show what they should."""
+
+import warnings
+from dataclasses import replace
+
+import matplotlib.image
+import pytest
+
+from weightzip.errors import UsageError
+from weightzip.report import AUTO, PAPER, Point, plot_points
+from weightzip.report.metric import Metric
+from weightzip.report.plot import draw_points
+from weightzip.report.study import LinearFit, TrainingTime, linear_fit
+from weightzip.report.study_plots import draw_times
+from weightzip.report.style import LIGHT
+
+ACCURACY = Metric("top-1 accuracy, %")
+
+
+def point(method: str, ratio: float, value: float, latent_ratio: float | None = None) -> Point:
+    return Point(method, "a setting", round(1e6 / ratio), ratio, value, 98.0, latent_ratio, 0.01, 1.0)
+
+
+POINTS = [point(AUTO, 10, 97.9), point(AUTO, 40, 20.0), point(PAPER, 8, 97.5, 32.0), point("cast", 2, 98.0)]
+
+
+def test_png_is_drawn_and_reproducible(tmp_path):
+    first, second = tmp_path / "first.png", tmp_path / "second"
+    plot_points(POINTS, first, "a title", metric="accuracy, %")
+    plot_points(POINTS, second, "a title", metric="accuracy, %")
+    assert first.read_bytes() == second.read_bytes()
+    image = matplotlib.image.imread(first)  # [height, width, RGBA]
+    assert image.shape[0] > 800
+    assert image.shape[1] > 1200
+    assert image.std() > 0.05
+
+
+def test_latents_only_point_is_hollow_at_its_own_ratio():
+    (axes,) = draw_points(POINTS, "", ACCURACY, LIGHT).axes
+    (hollow,) = [line for line in axes.lines if line.get_marker() == "s" and line.get_markerfacecolor() == LIGHT.background]
+    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([32.0], [97.5])
+    joints = [line for line in axes.lines if line.get_linestyle() == ":" and line.get_marker() == "None"]
+    assert [list(line.get_xdata()) for line in joints] == [[8, 32.0]]
+
+
+def test_collapsed_points_do_not_squeeze_the_rest():
+    (axes,) = draw_points(POINTS, "", ACCURACY, LIGHT).axes
+    bottom, top = axes.get_ylim()
+    assert 94 < bottom < 97
+    assert 98 < top < 99.5
+    assert any("far below" in text.get_text() for text in axes.texts)
+
+
+def test_axes_fit_points_that_all_collapsed():
+    (axes,) = draw_points([point(AUTO, 30, 10.0)], "", ACCURACY, LIGHT).axes
+    assert axes.get_ylim()[0] < 10
+
+
+@pytest.mark.parametrize("metric", ["R2", "negative perplexity", "top-1 accuracy, %"])
+@pytest.mark.parametrize("original", [0.0, -23.4, 0.91, 98.0])
+def test_any_metric_can_be_drawn(metric, original, tmp_path):
+    points = [replace(item, original=original, value=original - 0.001) for item in POINTS]
+    plot_points(points, tmp_path / "curve.png", "a title", metric=metric)
+
+
+def test_hostile_words_are_drawn_as_they_are(tmp_path):
+    points = [replace(item, setting="$\\frac{$ <b>", method=f"{item.method} $\\x$") for item in POINTS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_points(points, tmp_path / "curve.png", "$\\nothing$ 模型", metric="$\\sqrt$, %")
+
+
+def test_no_points_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no point"):
+        plot_points([], tmp_path / "curve.png", "a title")
+
+
+def test_a_line_is_fitted_exactly():
+    times = [TrainingTime(f"model {weights}", weights, 0.5 + 2e-6 * weights) for weights in (1000, 50_000, 200_000)]
+    fit = linear_fit(times)
+    assert fit is not None
+    assert (fit.intercept, fit.slope, fit.r_squared) == pytest.approx((0.5, 2e-6, 1.0))
+    (axes,) = draw_times(times, fit, LIGHT).axes
+    assert len(axes.texts) == 3
+    assert linear_fit(times[:2]) is None
+    assert isinstance(fit, LinearFit)
