@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MODEL = "mnist-fnn"
 _FOLDER = Path("weightzip-demo")
 _PICTURE = "curve.png"
-_METRIC = "top-1 accuracy, %"
+_MARKER = "made-by-weightzip-demo.txt"
 _TOLERANCE = 1.0  # what the baselines may lose in the table
 
 
@@ -33,6 +33,7 @@ _TOLERANCE = 1.0  # what the baselines may lose in the table
 class _Findings:
     """own: one model's files, restored by processes of their own. curve: all methods on it. zoo: the other models."""
 
+    metric: str
     own: Sequence[Point]
     curve: Sequence[Point]
     zoo: Sequence[Point]
@@ -47,7 +48,7 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
 
     Compresses a network at the default quality, at most one point of accuracy worse, and as the paper does; restores
     each file in a process of its own; measures what came back; and compares with what people use today. Under two
-    minutes on two cores. Files and a picture stay in the folder; a folder that holds anything else needs -f.
+    minutes on two cores. Files and a picture stay in the folder, which may be an earlier demo's.
 
     \b
     Example:
@@ -69,23 +70,24 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
 
 
 def _prepare(folder: Path, *, force: bool) -> None:
-    """Make the folder. Raises OutputError where it holds files that are not an earlier demo's, unless `force`."""
-    from weightzip.zoo import names
-
+    """Make and mark the folder. Raises OutputError where it holds files and is not an earlier demo's, unless `force`."""
+    marker = folder / _MARKER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in folder.iterdir() if not path.name.startswith((*names(), _PICTURE))]
+        if not force and not marker.exists() and any(folder.iterdir()):
+            raise OutputError(f"{folder}: holds other files; name another folder with -o, or use -f")
+        marker.write_text("`weightzip demo` made this folder, and overwrites its files when it runs again.\n")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used: {error.strerror}; name another folder with -o") from error
-    if foreign and not force:
-        raise OutputError(f"{folder}: holds other files ({foreign[0]}); name another folder with -o, or use -f")
 
 
 def _find(folder: Path, out: Output) -> _Findings:
     from weightzip.cli import demo_steps as steps
     from weightzip.report import plot_points
+    from weightzip.tasks import load_task
     from weightzip.zoo import names
 
+    metric = load_task(f"zoo:{_MODEL}").metric
     original = steps.copy_checkpoint(_MODEL, folder)
     own = []
     for variant in steps.VARIANTS:
@@ -95,19 +97,19 @@ def _find(folder: Path, out: Output) -> _Findings:
     out.message(f"{_MODEL}: the default codec and the baselines over their ranges of settings")
     with progress_bar(out) as progress:
         curve = steps.curve(original, progress)
-    plot_points([*own, *curve], folder / _PICTURE, f"{_MODEL}: accuracy against size", metric=_METRIC)
+    plot_points([*own, *curve], folder / _PICTURE, f"{_MODEL}: accuracy against size", metric=metric)
     out.message("the zoo's other models at the default quality")
     with progress_bar(out) as progress:
         others = steps.default_quality([name for name in names() if name != _MODEL], folder, progress)
-    return _Findings(own, curve, others)
+    return _Findings(metric, own, curve, others)
 
 
 def _tables(found: _Findings) -> Iterator[str | Table]:
     original, methods = found.own[0].original, {point.method for point in found.own}
     others = best_points([point for point in found.curve if point.method not in methods], _TOLERANCE)
     rule = "below the rule: of each other method the smallest file at most a point worse"
-    title = f"{_MODEL}: {_METRIC}, originally {original:.2f}; {rule}"
+    title = f"{_MODEL}: {found.metric}, originally {original:.2f}; {rule}"
     yield points_table(title, [found.own, others])
-    yield points_table(f"The other models at the default quality: {_METRIC}", [found.zoo], first="model")
+    yield points_table(f"The other models at the default quality: {found.metric}", [found.zoo], first="model")
     yield f"{WHOLE_FILE}: bytes of the model's tensors / bytes of the file, which holds all that restoring takes."
     yield f"{LATENTS_ONLY}: counts 64 numbers per 2,048 weights, and not the decoder they are useless without."

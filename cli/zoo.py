@@ -83,7 +83,7 @@ def train_model(out: Output, name: str, destination: Path | None, seed: int, for
         "checkpoint": str(target),
         "seconds": trained.seconds,
     }
-    out.result(data, lambda: [f"{target}: {data['metric']} {trained.accuracy:.2f}, trained in {trained.seconds:.0f} s"])
+    out.result(data, lambda: [f"{target}: {data['metric']}: {trained.accuracy:.2f}, trained in {trained.seconds:.0f} s"])
 
 
 @zoo.command("eval")

@@ -1,6 +1,8 @@
-"""Where training runs."""
+"""What this machine has: where training runs, and how much fits."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -17,3 +19,11 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not available:
         raise UsageError("--device cuda: no CUDA device is available; use --device cpu")
     return name
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -41,13 +41,13 @@ class Payload:
     sections: named byte strings, each for one purpose, so that every byte of a file can be accounted for.
     meta: what `decode` needs besides, a JSON object; it is stored in the file's header.
     latents: number of latent values among the sections (0 where there are none); the paper counts only these.
-    notes: facts of the encoding that are not stored (losses by epoch, seconds), for reports.
+    notes: facts of the encoding that are not stored, for reports; each codec says which.
     """
 
     sections: dict[str, bytes]
     meta: dict[str, JSON] = field(default_factory=dict)
     latents: int = 0
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Codec(Protocol):

@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from weightzip.interface import JSON, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 from weightzip.quantise import fit_scales, quantise_with_feedback
 from weightzip.threads import limited_threads
-from weightzip.vae import INVERSE_SLOPE, MAX_HIDDEN, DenseVAE, EpochLosses, IntegerDecoder, VAESettings, train
+from weightzip.vae import INVERSE_SLOPE, MAX_HIDDEN, DenseVAE, IntegerDecoder, VAESettings, train
 
 _MAX_WIDTH = 1 << 16  # of any layer
 _MAX_LAYER = 1 << 26  # weights of any layer
@@ -53,7 +53,10 @@ class PaperCodec:
     name: ClassVar[str] = "paper"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
-        """Train a VAE on the tensors and code their posterior means and the decoder."""
+        """Train a VAE on the tensors and code their posterior means and the decoder.
+
+        Notes: "history", the losses by epoch; "float_decoder", the tensors as the decoder gives them before it is quantised.
+        """
         if not any(tensor.numel() for tensor in tensors.values()):
             raise UsageError("the paper preset needs floating-point weights; use --lossless for a checkpoint without")
         if _over_limit(self.settings.chunk, self.settings.latent, self.settings.hidden or MAX_HIDDEN):
@@ -65,7 +68,10 @@ class PaperCodec:
         with limited_threads(1):
             model, history = train(blocks, self.settings, device=torch.device(self.device), progress=progress)
             stored = _quantise(model.cpu(), blocks, self.stored_error)
-        return _pack(stored, chunks.padding, offset, scale, history)
+            unquantised = Chunks(_float_decoder(model, blocks) * scale + offset, chunks.padding)
+        specs = [TensorSpec(name, tuple(tensor.shape), "float32") for name, tensor in tensors.items()]
+        notes = {"history": [asdict(epoch) for epoch in history], "float_decoder": paste(unquantised, specs)}
+        return _pack(stored, chunks.padding, offset, scale, notes)
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -147,6 +153,12 @@ def _short(number: float) -> float:
     return float(f"{number:.4e}")
 
 
+@torch.no_grad()
+def _float_decoder(model: DenseVAE, blocks: Tensor) -> Tensor:
+    """Blocks [n, chunk] from their posterior means, nothing quantised."""
+    return model.decode(model.posterior(blocks).mean)
+
+
 def _quantise(model: DenseVAE, blocks: Tensor, stored_error: float) -> _Stored:
     """Quantise the latents, and then the decoder so that its output moves by at most `stored_error` (of unit variance)."""
     with torch.no_grad():
@@ -216,7 +228,7 @@ def _quantise_second(values: NDArray[np.float64], gram: NDArray[np.float64]) -> 
     return Matrix(symbols[:, :-1], scales[0]), Matrix(symbols[:, -1:], scales[1])
 
 
-def _pack(stored: _Stored, padding: int, offset: float, scale: float, history: list[EpochLosses]) -> Payload:
+def _pack(stored: _Stored, padding: int, offset: float, scale: float, notes: dict[str, Any]) -> Payload:
     header = _Header(
         chunk=len(stored.second.symbols),
         latent=stored.latents.shape[1],
@@ -229,7 +241,7 @@ def _pack(stored: _Stored, padding: int, offset: float, scale: float, history: l
     latents = encode_matrices([Matrix(stored.latents, fit_scales(stored.latents.astype(np.float32)))])
     decoder = encode_matrices([stored.first, stored.bias, stored.second, stored.mean])
     sections = {"latents": _join(latents), "decoder": _join(decoder)}
-    return Payload(sections, asdict(header), stored.latents.size, {"history": [asdict(epoch) for epoch in history]})
+    return Payload(sections, asdict(header), stored.latents.size, notes)
 
 
 def _unpack(payload: Payload, header: _Header, num_chunks: int) -> tuple[NDArray[np.int32], IntegerDecoder]:

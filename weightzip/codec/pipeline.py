@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +21,9 @@ from weightzip.codec.header import Header
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.paper import PaperCodec
 from weightzip.container import Container, pack, unpack
+from weightzip.devices import physical_memory
 from weightzip.errors import FormatError, LimitError, WeightzipError
-from weightzip.interface import JSON, Codec, Payload, TensorSpec
+from weightzip.interface import Codec, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 
 CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in (AutoCodec, PaperCodec, LosslessCodec)} | BASELINES
@@ -40,7 +41,7 @@ class Coded:
     header: Header
     sections: dict[str, bytes]
     restored: dict[str, Tensor]
-    notes: dict[str, JSON]
+    notes: dict[str, Any]
 
     def pack(self) -> bytes:
         """The whole .wz file."""
@@ -89,7 +90,7 @@ def lossy_names(checkpoint: Checkpoint) -> set[str]:
 def decode(data: bytes, name: str = "the file", *, memory: int | None = None) -> Decoded:
     """Check and decode a .wz file; `name` is what error messages call it.
 
-    memory: bytes that the restored tensors may take. Raises FormatError, DamagedFileError or LimitError.
+    memory: bytes that the restored tensors may take; by default as many as the machine has. Raises FormatError, DamagedFileError or LimitError.
     """
     container = unpack(data, name)
     header = read_header(container, name)
@@ -103,13 +104,11 @@ def decode(data: bytes, name: str = "the file", *, memory: int | None = None) ->
 
 
 def _check_memory(num_bytes: int, cap: int | None) -> None:
-    """Raise LimitError where tensors of this size are over the cap, or are more than this machine could ever hold."""
-    if cap is not None and num_bytes > cap:
-        raise LimitError(f"restores to {num_bytes:,} bytes, over the cap of {cap:,}; raise --memory")
-    try:
-        np.empty(num_bytes, np.uint8)  # costs nothing where it is granted, as no page of it is touched
-    except (MemoryError, ValueError) as error:
-        raise LimitError(f"restores to {num_bytes:,} bytes, more than this machine can hold") from error
+    """Raise LimitError where tensors of this size are over the cap, by default all of this machine's memory."""
+    limit = cap if cap is not None else physical_memory()
+    if limit is not None and num_bytes > limit:
+        what = "the cap" if cap is not None else "this machine's memory"
+        raise LimitError(f"restores to {num_bytes:,} bytes, over {what} of {limit:,}; raise it with --memory")
 
 
 def read_header(container: Container, name: str) -> Header:

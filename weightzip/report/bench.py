@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from weightzip import checkpoint as checkpoints
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import Header, decode, encode
 from weightzip.errors import OutputError
-from weightzip.interface import JSON
 from weightzip.progress import Progress
 from weightzip.report.jobs import Job
 from weightzip.report.points import Point
@@ -24,12 +24,16 @@ from weightzip.tasks import Task, evaluate_state
 
 @dataclass(frozen=True)
 class Measured:
-    """A point, its file's header, what each part of the file takes in bytes (together all), and the codec's notes."""
+    """A point, its file's header, what each part of the file takes in bytes (together all), and the codec's notes.
+
+    float_decoder_value: the metric with the codec's decoder before it is quantised; None for a codec without one.
+    """
 
     point: Point
     header: Header
     section_bytes: dict[str, int]
-    notes: dict[str, JSON]
+    notes: dict[str, Any]
+    float_decoder_value: float | None
 
 
 class Bench:
@@ -74,7 +78,9 @@ class Bench:
             relative_mse=header.relative_mse,
             seconds=seconds,
         )
-        return Measured(point, header, decoded.section_bytes, coded.notes)
+        unquantised = coded.notes.get("float_decoder")
+        float_value = self._evaluate(decoded.tensors | unquantised) if unquantised is not None else None
+        return Measured(point, header, decoded.section_bytes, coded.notes, float_value)
 
     def _through_disk(self, data: bytes) -> bytes:
         """What a file holds after `data` was written to it; its length is the file's size."""

@@ -28,13 +28,15 @@ _TIMED_HIDDEN = 64  # the same network for every model, as in the paper; the pre
 class LatentFinding:
     """The paper's codec at one number of latents per chunk.
 
-    hidden: units of the hidden layer. history: losses by epoch, until early stopping.
+    hidden: units of the hidden layer. history: losses by epoch, until early stopping. float_decoder_value: the metric
+    with the decoder in fp32, before it is quantised for the file.
     """
 
     latent: int
     hidden: int
     point: Point
     history: tuple[EpochLosses, ...]
+    float_decoder_value: float | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def latent_findings(measured: Sequence[Measured]) -> tuple[LatentFinding, ...]:
             hidden=measurement.header.meta["hidden"],
             point=measurement.point,
             history=tuple(EpochLosses(**epoch) for epoch in measurement.notes["history"]),
+            float_decoder_value=measurement.float_decoder_value,
         )
         for measurement in measured
         if measurement.header.codec == PaperCodec.name
