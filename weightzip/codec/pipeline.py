@@ -90,7 +90,8 @@ def lossy_names(checkpoint: Checkpoint) -> set[str]:
 def decode(data: bytes, name: str = "the file", *, memory: int | None = None) -> Decoded:
     """Check and decode a .wz file; `name` is what error messages call it.
 
-    memory: bytes that the restored tensors may take; by default as many as the machine has. Raises FormatError, DamagedFileError or LimitError.
+    memory: bytes that the restored tensors may take; by default as many as the machine has.
+    Raises FormatError, DamagedFileError or LimitError.
     """
     container = unpack(data, name)
     header = read_header(container, name)
