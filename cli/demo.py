@@ -52,7 +52,7 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
 
     \b
     Example:
-      weightzip demo -o /tmp/demo
+      weightzip demo -o my-demo
     """
     folder = destination if destination is not None else _FOLDER
     start = time.monotonic()
