@@ -23,7 +23,7 @@ from weightzip.codec import (
     encode_to_target,
     read_header,
 )
-from weightzip.container import unpack
+from weightzip.container import MAGIC, unpack
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, DamagedFileError, UsageError, WeightzipError
 from weightzip.files import atomic_path, check_output, check_space
@@ -71,6 +71,8 @@ def compress(
     _check_options(preset, target, lossless, task)
     path = Path(source) if isinstance(source, (str, Path)) else None
     destination = Path(output) if output is not None else _default_destination(path)
+    if path is not None and _is_packed(path):
+        raise CheckpointError(f"{path}: is a .wz file already; `weightzip restore {path}` gives its checkpoint back")
     if not dry_run:
         check_output(destination, source=path, force=force)
     job = load_task(task) if isinstance(task, str) else task
@@ -192,6 +194,14 @@ def _check_options(preset: str, target: Target, lossless: bool, task: object) ->
         raise UsageError("--preset paper has no target: its size follows from chunk and latent; use --preset auto")
     if target.max_drop is not None and task is None:
         raise UsageError("--max-drop needs a task to evaluate; name one with --task")
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False  # reading the checkpoint will say what is wrong with it
 
 
 def _default_destination(path: Path | None) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 import weightzip
 from weightzip import api
-from weightzip.errors import DamagedFileError, OutputError, TargetError, UsageError
+from weightzip.errors import CheckpointError, DamagedFileError, OutputError, TargetError, UsageError
 
 
 def files_in(folder):
@@ -290,3 +290,9 @@ def test_the_callers_random_numbers_are_left_alone(source, tiny_vae):
     torch.manual_seed(7)
     weightzip.compress(source, preset="paper", vae=tiny_vae)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_file_that_is_packed_already_is_refused(source):
+    weightzip.compress(source, "out.wz")
+    with pytest.raises(CheckpointError, match=r"is a \.wz file already"):
+        weightzip.compress("out.wz")

@@ -3,6 +3,6 @@
 Knows the format, its limits and its hashes. Never knows what a section means.
 """
 
-from weightzip.container.format import MAX_HEADER_BYTES, MAX_SECTIONS, Container, pack, unpack
+from weightzip.container.format import MAGIC, MAX_HEADER_BYTES, MAX_SECTIONS, Container, pack, unpack
 
-__all__ = ["MAX_HEADER_BYTES", "MAX_SECTIONS", "Container", "pack", "unpack"]
+__all__ = ["MAGIC", "MAX_HEADER_BYTES", "MAX_SECTIONS", "Container", "pack", "unpack"]
