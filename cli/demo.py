@@ -16,11 +16,12 @@ from weightzip.cli.output import Output
 from weightzip.cli.points import best_points, points_table
 from weightzip.cli.progress import progress_bar
 from weightzip.errors import OutputError
+from weightzip.folders import staged_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightzip.report import Point
+    from weightzip.results import Point
 
 _MODEL = "mnist-fnn"
 _FOLDER = Path("weightzip-demo")
@@ -56,8 +57,9 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
     """
     folder = destination if destination is not None else _FOLDER
     start = time.monotonic()
-    _prepare(folder, force=force)
-    found = _find(folder, out)
+    _check(folder, force=force)
+    with staged_folder(folder) as staging:
+        found = _find(staging, out)
     data = {
         "folder": str(folder),
         "picture": str(folder / _PICTURE),
@@ -69,14 +71,15 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
     out.message(f"picture: {folder / _PICTURE}; all files are in {folder}; done in {time.monotonic() - start:.0f} s")
 
 
-def _prepare(folder: Path, *, force: bool) -> None:
-    """Make and mark the folder. Raises OutputError where it holds files and is not an earlier demo's, unless `force`."""
-    marker = folder / _MARKER
+def _check(folder: Path, *, force: bool) -> None:
+    """Raise OutputError where the folder cannot be one, or holds files and is not an earlier demo's, unless `force`."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not force and not marker.exists() and any(folder.iterdir()):
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise OutputError(f"{folder}: is a file; name a folder with -o")
+        if not force and not (folder / _MARKER).exists() and any(folder.iterdir()):
             raise OutputError(f"{folder}: holds other files; name another folder with -o, or use -f")
-        marker.write_text("`weightzip demo` made this folder, and overwrites its files when it runs again.\n")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used: {error.strerror}; name another folder with -o") from error
 
@@ -87,6 +90,7 @@ def _find(folder: Path, out: Output) -> _Findings:
     from weightzip.tasks import load_task
     from weightzip.zoo import names
 
+    (folder / _MARKER).write_text("`weightzip demo` made this folder, and overwrites its files when it runs again.\n")
     metric = load_task(f"zoo:{_MODEL}").metric
     original = steps.copy_checkpoint(_MODEL, folder)
     own = []

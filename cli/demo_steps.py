@@ -19,13 +19,11 @@ from weightzip import checkpoint as checkpoints
 from weightzip.api import read_state
 from weightzip.errors import WeightzipError
 from weightzip.files import atomic_path
+from weightzip.measure import quick_curve
 from weightzip.progress import Progress, ProgressEvent
-from weightzip.report import AUTO, PAPER, Point
-from weightzip.report.bench import Bench
-from weightzip.report.jobs import main_jobs
+from weightzip.results import AUTO, PAPER, Point
 from weightzip.summary import Summary
 from weightzip.tasks import evaluate_state, load_task
-from weightzip.vae import VAESettings
 from weightzip.zoo import entry
 
 _PACKAGE_ROOT = Path(weightzip.__file__).parent.parent
@@ -78,15 +76,7 @@ def there_and_back(original: Path, variant: Variant, progress: Progress) -> Poin
 
 def curve(original: Path, progress: Progress) -> list[Point]:
     """The default codec and every baseline over their ranges of settings, each written to a file and read back."""
-    model, task = checkpoints.read(original), load_task(f"zoo:{original.stem}")
-    points = []
-    with tempfile.TemporaryDirectory(prefix="weightzip-") as scratch:
-        bench = Bench(model, task, Path(scratch))
-        jobs = [job for job in main_jobs(bench.num_weights, VAESettings(), "cpu") if job.method != PAPER]
-        for number, job in enumerate(jobs):
-            progress(ProgressEvent("comparing", number, len(jobs), f"{job.method}, {job.setting}"))
-            points.append(bench.measure(job, lambda event: None).point)
-    return points
+    return quick_curve(checkpoints.read(original), load_task(f"zoo:{original.stem}"), progress)
 
 
 def default_quality(names: Sequence[str], folder: Path, progress: Progress) -> list[Point]:

@@ -64,5 +64,8 @@ device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
 memory_option = click.option(
-    "--memory", metavar="BYTES", callback=_parse_bytes, help="Refuse to restore more than this, e.g. 500MB or 2GiB."
+    "--memory",
+    metavar="BYTES",
+    callback=_parse_bytes,
+    help="Refuse what takes more to restore, e.g. 500MB or 2GiB; 64 MiB to work with are free.",
 )

@@ -10,7 +10,7 @@ from weightzip.cli.describe import LATENTS_ONLY, WHOLE_FILE, new_table, times
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightzip.report import Point
+    from weightzip.results import Point
 
 
 def points_table(title: str, groups: Iterable[Iterable[Point]], first: str = "method") -> Table:
@@ -30,7 +30,7 @@ def points_table(title: str, groups: Iterable[Iterable[Point]], first: str = "me
 
 def best_points(points: Iterable[Point], tolerance: float) -> list[Point]:
     """Of each method the smallest file that loses at most `tolerance` of the metric; the smallest of them first."""
-    from weightzip.report.points import by_method, smallest_within
+    from weightzip.results import by_method, smallest_within
 
     best = [smallest_within(own, tolerance) for own in by_method(points).values()]
     return sorted((point for point in best if point is not None), key=lambda point: point.file_bytes)

@@ -50,7 +50,7 @@ def report(out: Output, model: Path, task: str, folder: Path | None, seed: int, 
 
 def _tables(made: Report) -> Iterator[Table]:
     """All points, then what matters most, where it is seen last."""
-    from weightzip.report.points import by_method
+    from weightzip.results import by_method
 
     original = f"{made.metric.label}, originally {made.metric.format(made.original)}"
     yield points_table(f"{made.title}: {original}", by_method(made.points).values())

@@ -14,7 +14,7 @@ from weightzip.cli.progress import progress_bar
 
 @click.command()
 @click.argument("file", type=PATH)
-@destination_option("The file to write; its suffix chooses the format.  [default: the source's name, beside FILE]")
+@destination_option("The file to write; its suffix chooses the format.  [default: beside FILE, the source's name, or NAME's]")
 @click.option("--tensor", metavar="NAME", help="Only this one; `weightzip info FILE` lists them.")
 @memory_option
 @threads_option
@@ -31,23 +31,24 @@ def restore(
 ) -> None:
     """Restore the checkpoint from a .wz file.
 
-    In the source's format, under its name and beside FILE, unless -o says otherwise.
+    In the source's format, under its name and beside FILE, unless -o says otherwise. One tensor alone goes to a
+    file named after the tensor, never to the source's name.
 
     \b
     Examples:
       weightzip restore model.wz
       weightzip restore model.wz -o restored.pt
-      weightzip restore model.wz --tensor fc1.weight -o fc1.safetensors
+      weightzip restore model.wz --tensor fc1.weight
     """
-    import weightzip
     from weightzip import api
 
-    target = destination if destination is not None else api.default_restore_output(file)
     with progress_bar(out) as progress:
-        state = weightzip.restore(file, target, tensor=tensor, memory=memory, threads=threads, force=force, progress=progress)
-    if tensor is None and api.drops_content(file, target):
+        restored = api.restore_to(
+            file, destination, tensor=tensor, memory=memory, threads=threads, force=force, progress=progress
+        )
+    target, state, summary = restored.output, restored.state, restored.summary
+    if not restored.complete:
         out.message(f"{target}: holds the model's tensors only; the source held more, which a .pt file would hold as well")
-    summary = weightzip.info(file)
     summary["input"], summary["output"] = str(file), str(target)
     restored_bytes = sum(value.nbytes for value in state.values())
     line = f"{file} -> {target}: {summary['file_bytes']:,} -> {restored_bytes:,} bytes, {len(state)} tensors"

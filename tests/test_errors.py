@@ -7,6 +7,7 @@ EXIT_CODES = {
     "WeightzipError": 1,
     "UsageError": 2,
     "CheckpointError": 1,
+    "DamagedCheckpointError": 3,
     "UnsafeCheckpointError": 4,
     "UnsupportedCheckpointError": 4,
     "FormatError": 3,

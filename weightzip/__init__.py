@@ -10,6 +10,7 @@ The way of the data; each arrow is one folder, and nothing flows back:
     vae/         the ELBO, families, training       codec/      presets: the rooms put together, both ways
     quantise/    step sizes, scales, rounding       search/     the coarsest setting that meets a target
     baselines/   what people use today              tasks/      what a checkpoint is for, as a number
+    measure/     every method, timed, on disk       report/     curves, tables, plots, the HTML page
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)
@@ -40,7 +41,7 @@ _HOMES = {"Summary": "weightzip.summary", "VAESettings": "weightzip.vae"}
 
 # Installed, `cli` and `zoo` are parts of this package; in a source checkout, where `python -m weightzip` finds this folder
 # first, they stand beside it.
-if not (Path(__file__).parent / "cli").is_dir():
+if __name__ == "weightzip" and not (Path(__file__).parent / "cli").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 

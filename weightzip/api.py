@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,17 +15,20 @@ from weightzip.checkpoint import Checkpoint, Layout
 from weightzip.codec import (
     Coded,
     Decoded,
+    Header,
     LosslessCodec,
     PaperCodec,
     Target,
+    check_memory,
     decode,
+    decode_container,
     encode,
     encode_to_target,
     read_header,
 )
-from weightzip.container import MAGIC, unpack
+from weightzip.container import MAGIC, Container, unpack
 from weightzip.devices import resolve_device
-from weightzip.errors import CheckpointError, DamagedFileError, UsageError, WeightzipError
+from weightzip.errors import CheckpointError, DamagedFileError, LimitError, TargetError, UsageError, WeightzipError
 from weightzip.files import atomic_path, check_output, check_space
 from weightzip.interface import JSON
 from weightzip.progress import Progress, ProgressEvent, silent
@@ -35,6 +38,7 @@ from weightzip.threads import limited_threads
 from weightzip.vae import VAESettings
 
 PRESETS = ("auto", "paper")
+ADAPTATIONS = ("none",)
 Source = str | Path | nn.Module | Mapping[str, object]
 
 
@@ -49,6 +53,7 @@ def compress(
     max_drop: float | None = None,
     lossless: bool = False,
     task: str | Task | None = None,
+    adapt: str = "none",
     vae: VAESettings | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -63,12 +68,13 @@ def compress(
     output: by default the source's name with the suffix .wz, in the current folder for objects.
     At most one target: ratio (at least), bpw (bits per weight of the whole file, at most), max_error (of any weight),
     max_drop (of the task's metric), lossless; none asks for the default quality.
-    vae: settings of the paper preset; `seed` overrides theirs. dry_run: do everything but write.
+    adapt: only "none" so far. vae: settings of the paper preset; `seed` overrides theirs. dry_run: do everything but write.
     Raises a WeightzipError; nothing is written unless the file was decoded and found right.
     """
     start = time.monotonic()
     target = Target(ratio, bpw, max_error, max_drop)
-    _check_options(preset, target, lossless, task)
+    _check_options(preset, target, lossless, task, adapt, vae)
+    place = resolve_device(device)
     path = Path(source) if isinstance(source, (str, Path)) else None
     destination = Path(output) if output is not None else _default_destination(path)
     if path is not None and _is_packed(path):
@@ -77,11 +83,11 @@ def compress(
         check_output(destination, source=path, force=force)
     job = load_task(task) if isinstance(task, str) else task
     with limited_threads(threads):
-        model = checkpoints.read(path) if path is not None else checkpoints.from_object(source)
+        model = checkpoints.read(path) if path is not None else checkpoints.from_object(_plain(source))
         measure = _measure(job, model) if job is not None else None
         settings = replace(vae or VAESettings(), seed=seed)
-        coded = _encode(model, preset, target, lossless, measure, settings, device, progress)
-        metric = _metric(job, measure, model, coded) if job is not None and measure is not None else None
+        coded = _encode(model, preset, target, lossless, measure, settings, place, progress)
+        metric = _metric(job, model, coded, max_drop) if job is not None else None
         data = coded.pack()
         if not dry_run:
             _write_verified(data, coded, destination)
@@ -108,32 +114,53 @@ def restore(
 ) -> dict[str, Tensor]:
     """The model's state dict out of a .wz file, keys in the source's order; with `output`, the whole checkpoint is written too.
 
-    tensor: only this one. memory: bytes that the restored tensors may take. output: a file in the source's format, or in
-    the one that its suffix (.pt, .safetensors) says. Raises a WeightzipError.
+    tensor: only this one. memory: bytes that the restored tensors may take, and the working memory to get them where it is
+    over 64 MiB. output: a file in the source's format, or in the one that its suffix (.pt, .safetensors) says.
+    Raises a WeightzipError.
     """
-    path = Path(file)
     if output is not None:
-        check_output(Path(output), source=path, force=force)
+        return restore_to(file, output, tensor=tensor, memory=memory, threads=threads, force=force, progress=progress).state
     with limited_threads(threads):
-        decoded = _decode_file(path, memory, progress)
-        layout = decoded.header.layout
-        state = checkpoints.state_dict(layout, decoded.tensors)
-        if tensor is not None:
-            state = {tensor: _pick(state, decoded.tensors, tensor, path)}
-        if output is not None:
-            _write_checkpoint(decoded, state if tensor is not None else None, Path(output))
-    return state
+        return _state(_decode_file(Path(file), memory, progress), tensor, Path(file))
 
 
-def default_restore_output(file: str | Path) -> Path:
-    """Where `weightzip restore FILE` writes: beside FILE, under the source's own name."""
-    return Path(file).with_name(checkpoints.default_output(_read_layout(Path(file))))
+@dataclass(frozen=True)
+class Restored:
+    """What `restore_to` has written: the state dict (or the one tensor), where to, and what `info` says of the .wz file.
+
+    complete: whether the output holds all that the source held; a .safetensors file holds a model's tensors, nothing else.
+    """
+
+    state: dict[str, Tensor]
+    output: Path
+    summary: Summary
+    complete: bool
 
 
-def drops_content(file: str | Path, output: str | Path) -> bool:
-    """Whether restoring `file` to `output` leaves something out: a .safetensors file holds a model's tensors, nothing else."""
-    layout = _read_layout(Path(file))
-    return checkpoints.output_format(Path(output), layout) == "safetensors" and not checkpoints.fits_safetensors(layout)
+def restore_to(
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    tensor: str | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Restored:
+    """`restore` to a file; by default beside the .wz file, under the source's own name, or under the one tensor's."""
+    start = time.monotonic()
+    path = Path(file)
+    container, header = _open(path)
+    destination = Path(output) if output is not None else path.with_name(_default_name(header.layout, tensor))
+    check_output(destination, source=path, force=force)
+    with limited_threads(threads):
+        decoded = _decode(container, header, path, memory, progress)
+        state = _state(decoded, tensor, path)
+        _write_checkpoint(decoded, state if tensor is not None else None, destination, memory)
+    fmt = checkpoints.output_format(destination, header.layout)
+    complete = tensor is not None or fmt == "torch" or checkpoints.fits_safetensors(header.layout)
+    summary = _summarise(header, decoded.section_bytes, file, start)
+    return Restored(state, destination, summary, complete)
 
 
 def load_into(module: nn.Module, file: str | Path) -> None:
@@ -150,15 +177,8 @@ def load_into(module: nn.Module, file: str | Path) -> None:
 def info(file: str | Path) -> Summary:
     """What a .wz file holds and where its bytes went, from its header alone; hashes are checked, nothing is decoded."""
     start = time.monotonic()
-    container = unpack(_read(Path(file)), str(file))
-    header = read_header(container, str(file))
-    return summarise(
-        header,
-        container.section_bytes,
-        source=header.layout.source_name,
-        output=str(file),
-        seconds=time.monotonic() - start,
-    )
+    container, header = _open(Path(file))
+    return _summarise(header, container.section_bytes, file, start)
 
 
 def test(file: str | Path, *, memory: int | None = None, progress: Progress = silent) -> Summary:
@@ -166,13 +186,7 @@ def test(file: str | Path, *, memory: int | None = None, progress: Progress = si
     start = time.monotonic()
     decoded = _decode_file(Path(file), memory, progress)
     checkpoints.rebuild(decoded.header.layout, decoded.tensors)
-    return summarise(
-        decoded.header,
-        decoded.section_bytes,
-        source=decoded.header.layout.source_name,
-        output=str(file),
-        seconds=time.monotonic() - start,
-    )
+    return _summarise(decoded.header, decoded.section_bytes, file, start)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -184,9 +198,13 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return checkpoints.state_dict(model.layout, model.tensors, strip_prefix=True)
 
 
-def _check_options(preset: str, target: Target, lossless: bool, task: object) -> None:
+def _check_options(preset: str, target: Target, lossless: bool, task: object, adapt: str, vae: VAESettings | None) -> None:
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
+    if adapt not in ADAPTATIONS:
+        raise UsageError(f"unknown adaptation {adapt!r}; use one of {', '.join(ADAPTATIONS)}")
+    if vae is not None and preset != "paper":
+        raise UsageError("VAE settings are for the paper preset; add --preset paper")
     has_target = target != Target()
     if lossless and (has_target or preset != "auto"):
         raise UsageError("--lossless stands alone: leave out the preset and the other targets")
@@ -194,6 +212,11 @@ def _check_options(preset: str, target: Target, lossless: bool, task: object) ->
         raise UsageError("--preset paper has no target: its size follows from chunk and latent; use --preset auto")
     if target.max_drop is not None and task is None:
         raise UsageError("--max-drop needs a task to evaluate; name one with --task")
+
+
+def _plain(source: object) -> object:
+    """Any mapping as a dict, which is what a state dict's tree is made of."""
+    return dict(source) if isinstance(source, Mapping) and not isinstance(source, dict) else source
 
 
 def _is_packed(path: Path) -> bool:
@@ -221,7 +244,7 @@ def _encode(
     if lossless:
         return encode(model, LosslessCodec(), progress)
     if preset == "paper":
-        return encode(model, PaperCodec(vae, device=resolve_device(device)), progress)
+        return encode(model, PaperCodec(vae, device=device), progress)
     return encode_to_target(model, target, evaluate=measure, progress=progress)
 
 
@@ -232,8 +255,12 @@ def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], floa
     return measure
 
 
-def _metric(job: Task, measure: Callable[[dict[str, Tensor]], float], model: Checkpoint, coded: Coded) -> dict[str, JSON]:
-    return {"name": job.metric, "original": measure(dict(model.tensors)), "restored": measure(coded.restored)}
+def _metric(job: Task, model: Checkpoint, coded: Coded, max_drop: float | None) -> dict[str, JSON]:
+    measure = _measure(job, model)
+    original, restored = measure(dict(model.tensors)), measure(coded.restored)
+    if max_drop is not None and original - restored > max_drop:
+        raise TargetError(f"task {job.name}: the metric of the same weights changes between evaluations; give it a fixed seed")
+    return {"name": job.metric, "original": original, "restored": restored}
 
 
 def _write_verified(data: bytes, coded: Coded, destination: Path) -> None:
@@ -253,8 +280,12 @@ def _same_bits(first: Tensor, second: Tensor) -> bool:
 
 
 def _decode_file(path: Path, memory: int | None, progress: Progress) -> Decoded:
+    return _decode(*_open(path), path, memory, progress)
+
+
+def _decode(container: Container, header: Header, path: Path, memory: int | None, progress: Progress) -> Decoded:
     progress(ProgressEvent("restoring", 0, 1))
-    decoded = decode(_read(path), str(path), memory=memory)
+    decoded = decode_container(container, header, str(path), memory=memory)
     progress(ProgressEvent("restoring", 1, 1))
     return decoded
 
@@ -266,8 +297,25 @@ def _read(path: Path) -> bytes:
         raise WeightzipError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_layout(path: Path) -> Layout:
-    return read_header(unpack(_read(path), str(path)), str(path)).layout
+def _open(path: Path) -> tuple[Container, Header]:
+    """A .wz file, its hashes and its header checked, nothing decoded."""
+    container = unpack(_read(path), str(path))
+    return container, read_header(container, str(path))
+
+
+def _summarise(header: Header, section_bytes: Mapping[str, int], file: str | Path, start: float) -> Summary:
+    seconds = time.monotonic() - start
+    return summarise(header, section_bytes, source=header.layout.source_name, output=str(file), seconds=seconds)
+
+
+def _default_name(layout: Layout, tensor: str | None) -> str:
+    return checkpoints.default_output(layout) if tensor is None else checkpoints.default_tensor_output(layout, tensor)
+
+
+def _state(decoded: Decoded, tensor: str | None, path: Path) -> dict[str, Tensor]:
+    """The model's state dict, or one tensor of it, or of the file."""
+    state = checkpoints.state_dict(decoded.header.layout, decoded.tensors)
+    return state if tensor is None else {tensor: _pick(state, decoded.tensors, tensor, path)}
 
 
 def _pick(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
@@ -278,12 +326,18 @@ def _pick(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str,
     raise UsageError(f"{path}: holds no tensor {name!r}; `weightzip info {path}` lists them")
 
 
-def _write_checkpoint(decoded: Decoded, only: dict[str, Tensor] | None, output: Path) -> None:
+def _write_checkpoint(decoded: Decoded, only: dict[str, Tensor] | None, output: Path, memory: int | None) -> None:
     layout, tensors = decoded.header.layout, decoded.tensors
     fmt = checkpoints.output_format(output, layout)
     if only is not None:
         single = checkpoints.from_object(only, output.name)
         layout, tensors = single.layout, single.tensors
-    check_space(output, decoded.header.tensor_bytes)
+    # Tensors that share memory may be far larger once each is written by itself.
+    num_bytes = checkpoints.written_bytes(layout, tensors, fmt)
+    try:
+        check_memory(num_bytes, memory)
+    except LimitError as error:
+        raise LimitError(f"{output}: {error}") from error
+    check_space(output, num_bytes)
     with atomic_path(output) as temporary:
         checkpoints.write(layout, tensors, temporary, fmt)

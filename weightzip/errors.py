@@ -17,6 +17,12 @@ class CheckpointError(WeightzipError):
     """A checkpoint is missing, unreadable, or does not fit the module it is meant for."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is empty, cut off, or otherwise not what was written."""
+
+    exit_code = 3
+
+
 class UnsafeCheckpointError(CheckpointError):
     """Reading the checkpoint would execute code that it brings."""
 

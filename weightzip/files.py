@@ -63,6 +63,7 @@ def atomic_path(output: Path) -> Iterator[Path]:
         _sync(temporary)
         _default_permissions(temporary)
         temporary.replace(output)
+        _sync_folder(output.absolute().parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{output}: cannot be written: {reason}; free some space or choose another place") from error
@@ -74,6 +75,16 @@ def atomic_path(output: Path) -> Iterator[Path]:
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last, on systems that can open a folder for this."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _default_permissions(path: Path) -> None:

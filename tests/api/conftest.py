@@ -19,6 +19,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def listing_of(folder: Path) -> Callable[[], list[str]]:
+    """What is in the folder, hidden files included."""
+    return lambda: sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
 def state() -> dict[str, Tensor]:
     """A state dict with an alias, integers, half precision and a NaN."""
     weight = torch.randn(40, 50)

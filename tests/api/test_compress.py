@@ -230,7 +230,7 @@ def test_an_interruption_leaves_nothing(folder, source, tiny_vae, preset):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        weightzip.compress(source, "out.wz", preset=preset, vae=tiny_vae, progress=interrupt)
+        weightzip.compress(source, "out.wz", preset=preset, vae=tiny_vae if preset == "paper" else None, progress=interrupt)
     assert files_in(folder) == ["net.pt"]
 
 

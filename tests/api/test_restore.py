@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import weightzip
-from weightzip.api import default_restore_output, read_state
+from weightzip.api import read_state, restore_to
+from weightzip.checkpoint import from_object
+from weightzip.codec import LosslessCodec, encode
+from weightzip.container import pack, unpack
 from weightzip.errors import CheckpointError, DamagedFileError, FormatError, LimitError, OutputError, UsageError
 
 DIGESTS = """
@@ -44,7 +48,7 @@ def test_keys_order_shapes_dtypes_and_aliases_are_the_sources(file, state):
 @pytest.mark.parametrize("preset", ["auto", "paper"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_another_process_restores_the_same_bits(folder, source, file, tiny_vae, preset, threads):
-    weightzip.compress(source, file, preset=preset, vae=tiny_vae, force=True)
+    weightzip.compress(source, file, preset=preset, vae=tiny_vae if preset == "paper" else None, force=True)
     command = [sys.executable, "-c", DIGESTS, str(file), str(threads)]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
     assert json.loads(output) == digests(weightzip.restore(file))
@@ -67,8 +71,9 @@ def test_the_suffix_says_the_format(folder, file):
 def test_a_safetensors_source_comes_back_as_one(folder):
     save_file({"b": torch.randn(4, 4), "a": torch.randn(4)}, folder / "net.safetensors")
     weightzip.compress("net.safetensors")
-    assert default_restore_output("net.wz").name == "net.safetensors"
-    assert default_restore_output(folder / "net.wz") == folder / "net.safetensors"
+    Path("net.safetensors").unlink()
+    assert restore_to("net.wz").output == Path("net.safetensors")
+    assert restore_to(folder / "net.wz", force=True).output == folder / "net.safetensors"
     returned = weightzip.restore("net.wz", "back.safetensors")
     assert digests(load_file("back.safetensors")) == {name: digests(returned)[name] for name in ("a", "b")}
 
@@ -92,6 +97,75 @@ def test_memory_is_capped(file):
     weightzip.restore(file, memory=needed)
     with pytest.raises(LimitError, match=f"over the cap of {needed - 1:,}"):
         weightzip.restore(file, memory=needed - 1)
+
+
+def expanded(size):
+    """A .wz file of a few bytes whose one tensor has a view of that many elements, all of them the same."""
+    coded = encode(from_object({"w": torch.ones(1), "wide": torch.ones(1).expand(2)}), LosslessCodec())
+    header = coded.header.to_json()
+    (view,) = header["layout"]["views"]
+    view[2:] = [[size], [0], 0]
+    Path("wide.wz").write_bytes(pack(header, coded.sections))
+
+
+@pytest.mark.parametrize("size", [2**31, 2**40, 2**50])
+@pytest.mark.parametrize("tensor", [None, "wide"])
+def test_a_view_that_repeats_its_element_counts_in_full_where_it_is_written_so(listing_of, size, tensor):
+    expanded(size)
+    with pytest.raises(LimitError, match=rf"out\.safetensors: restores to {4 * size + 4 * (tensor is None):,} bytes"):
+        weightzip.restore("wide.wz", "out.safetensors", tensor=tensor, memory=1_000_000)
+    assert listing_of() == ["wide.wz"]
+    weightzip.restore("wide.wz", "out.pt", tensor=tensor, memory=1_000_000)
+    assert Path("out.pt").stat().st_size < 3000
+
+
+def test_a_view_that_no_machine_can_write_is_refused_without_a_cap(listing_of):
+    expanded(2**50)
+    with pytest.raises(LimitError, match="over this machine's memory"):
+        weightzip.restore("wide.wz", "out.safetensors")
+    assert listing_of() == ["wide.wz"]
+
+
+@pytest.mark.parametrize("size", [2**50 + 1, 2**63 - 1])
+def test_a_view_of_an_impossible_size_is_refused(size):
+    expanded(size)
+    with pytest.raises(FormatError, match="a view of an impossible shape"):
+        weightzip.restore("wide.wz")
+
+
+def test_space_on_the_disk_is_asked_for_what_is_written(file, monkeypatch):
+    asked = []
+    monkeypatch.setattr("weightzip.api.check_space", lambda output, num_bytes: asked.append(num_bytes))
+    weightzip.restore(file, "half.pt", tensor="module.half")
+    weightzip.restore(file, "all.safetensors")
+    tied = 2 * 40 * 50 * 4
+    assert asked == [60, tied + 40 * 4 + 60 + 8 + 8]
+
+
+def test_one_tensor_goes_to_a_file_of_its_own_name(folder, file, source):
+    content = source.read_bytes()
+    restored = restore_to(file, tensor="module.half", force=True)
+    assert restored.output == folder / "module.half.pt"
+    assert list(torch.load(restored.output, weights_only=True)) == ["module.half"]
+    assert source.read_bytes() == content
+
+
+def test_one_tensor_never_takes_the_sources_name(folder):
+    save_file({"net": torch.ones(3)}, "net.safetensors")
+    weightzip.compress("net.safetensors", "net.wz")
+    content = Path("net.safetensors").read_bytes()
+    assert restore_to("net.wz", tensor="net", force=True).output == Path("net.tensor.safetensors")
+    assert Path("net.safetensors").read_bytes() == content
+
+
+def test_a_file_is_read_once(file, monkeypatch):
+    seen = []
+    monkeypatch.setattr("weightzip.api.unpack", lambda *args: seen.append(args[1]) or unpack(*args))
+    restored = restore_to(file, "back.pt")
+    assert seen == [str(file)]
+    expected = weightzip.info(file)
+    assert {**restored.summary, "seconds": 0} == {**expected, "seconds": 0}
+    assert restored.complete
 
 
 def test_refused_outputs(folder, file):

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightzip.checkpoint import Layout, default_output, dtype_name, dtype_of, from_object, rebuild
+from weightzip.checkpoint import (
+    Layout,
+    default_output,
+    default_tensor_output,
+    dtype_name,
+    dtype_of,
+    from_object,
+    rebuild,
+)
 from weightzip.checkpoint.aliases import View
 from weightzip.errors import FormatError, UnsupportedCheckpointError
 
@@ -126,6 +134,9 @@ def test_too_many_tensors_are_refused(monkeypatch, tree):
         [[1, 0, [2], [1], 1 << 64]],
         [[1, 0, 2, 1, 0]],
         [[1, 0, [1] * 65, [1] * 65, 0]],
+        [[1, 0, [2**50 + 1], [0], 0]],
+        [[1, 0, [2**26, 2**26], [0, 0], 0]],
+        [[1, 0, [0, 2**63 - 1], [0, 0], 0]],
     ],
 )
 def test_malformed_views_are_refused(views):
@@ -233,6 +244,29 @@ def test_default_output_is_a_harmless_base_name(source_name, expected):
 
 def test_default_output_of_a_nameless_safetensors_file():
     assert default_output(Layout("safetensors", "/")) == "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        ("fc1.weight", "fc1.weight.pt"),
+        ("../../.ssh/config", "_.._.ssh_config.pt"),
+        ("C:\\x", "C__x.pt"),
+        ("", "tensor.pt"),
+        ("...", "tensor.pt"),
+        ("-f", "f.pt"),
+        ("größe\n", "gr__e_.pt"),
+        ("\ud800", "_.pt"),
+        ("a" * 300, "a" * 150 + ".pt"),
+        ("Model", "Model.tensor.pt"),
+    ],
+)
+def test_default_tensor_output_is_a_harmless_base_name_and_not_the_sources(tensor, expected):
+    assert default_tensor_output(Layout("torch", "model.pt"), tensor) == expected
+
+
+def test_default_tensor_output_has_the_sources_format():
+    assert default_tensor_output(Layout("safetensors", "model.safetensors"), "w") == "w.safetensors"
 
 
 def test_dtype_names():

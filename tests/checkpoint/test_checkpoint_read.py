@@ -13,7 +13,7 @@ from torch import nn
 
 from weightzip.checkpoint import from_object, read, rebuild
 from weightzip.checkpoint.quiet import no_warnings
-from weightzip.errors import CheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
+from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
 
 
 class Custom:
@@ -52,7 +52,7 @@ def test_folder(tmp_path):
 
 def test_empty_file(path):
     path.touch()
-    refused(path, CheckpointError, "is empty")
+    refused(path, DamagedCheckpointError, "is empty")
 
 
 def test_name_that_no_file_can_have():
@@ -71,7 +71,7 @@ def test_what_is_no_checkpoint(path, content):
 def test_truncated_torch_file(path, part, legacy):
     torch.save({"w": torch.randn(3000), "v": torch.randn(40)}, path, _use_new_zipfile_serialization=not legacy)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    refused(path, CheckpointError, "truncated or damaged")
+    refused(path, DamagedCheckpointError, "truncated or damaged")
 
 
 def test_archive_of_something_else(path):
@@ -186,6 +186,22 @@ def test_key_that_cannot_be_stored(key):
         from_object({"w": torch.ones(2), "args": {key: 1}})
 
 
+def test_a_name_that_is_no_text_is_named():
+    with pytest.raises(UnsupportedCheckpointError, match=r"'a\\udc80' is not valid Unicode"):
+        from_object({"a\udc80": torch.ones(2)})
+    state = OrderedDict(w=torch.ones(2))
+    state._metadata = OrderedDict({"": {"version": 1}, "\udc80": {"version": 1}})
+    with pytest.raises(UnsupportedCheckpointError, match=r"'\\udc80' is not valid Unicode"):
+        from_object(state)
+
+
+@pytest.mark.parametrize("name", [b"\xff.pt", b"\xff.safetensors"])
+def test_a_file_name_that_is_no_text(path, name):
+    odd = path.with_name(os.fsdecode(name))
+    odd.write_bytes(b"anything")
+    refused(odd, CheckpointError, "not valid Unicode", "rename the file")
+
+
 def test_attributes_that_would_be_lost():
     state = OrderedDict(w=torch.ones(2))
     state.version = 3
@@ -291,7 +307,7 @@ def test_invalid_safetensors(tmp_path, change):
     path = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(3)}, path)
     path.write_bytes(change(path.read_bytes()))
-    refused(path, CheckpointError, "truncated or damaged")
+    refused(path, DamagedCheckpointError, "truncated or damaged")
 
 
 def test_safetensors_without_tensors(tmp_path):

@@ -46,6 +46,15 @@ def test_one_tensor(run, packed, state):
     assert {key: value.shape for key, value in load_file("bias.safetensors").items()} == {"2.bias": state["2.bias"].shape}
 
 
+def test_one_tensor_without_a_name_for_it_leaves_the_source_alone(run, packed, model, listing):
+    content = model.read_bytes()
+    result = run("restore", packed, "--tensor", "2.bias", "-f")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("model.wz -> 2.bias.pt: ")
+    assert listing() == ["2.bias.pt", "model.pt", "model.wz"]
+    assert model.read_bytes() == content
+
+
 def test_a_tensor_that_is_not_there(run, packed, listing):
     result = run("restore", packed, "--tensor", "3.bias", "-o", "bias.pt")
     assert (result.code, result.out) == (2, "")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from weightzip.checkpoint import from_object
 from weightzip.codec import AutoCodec, encode
+from weightzip.codec.auto import BoundedCodec
 from weightzip.entropy import encode_integers
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
@@ -104,16 +105,18 @@ def test_all_matrices_share_one_step_and_vectors_have_a_finer_one():
         assert name == "gain" or error > 0.4 * unit, name
 
 
-def test_a_uniform_step_is_absolute():
-    tensors = {"a": 100 * torch.randn(30, 30), "b": torch.randn(30)}
-    restored = recode(tensors, AutoCodec(0.02, tradeoff=0.0, uniform=True))
-    for name, tensor in tensors.items():
-        assert 0.0099 < float((restored[name] - tensor).abs().max()) <= 0.01001
+def test_bounds_hold_for_each_tensor():
+    tensors = {"a": 100 * torch.randn(30, 30), "b": torch.randn(300), "c": torch.randn(30, 30)}
+    restored = recode(tensors, BoundedCodec({"a": 0.01, "b": 0.0099, "c": 0.003}))
+    errors = {name: float((restored[name] - tensor).abs().max()) for name, tensor in tensors.items()}
+    assert 0.0097 < errors["a"] <= 0.0099 + 1e-5  # shares the step of b, whose bound is nearly the same
+    assert 0.0097 < errors["b"] <= 0.0099 + 1e-6
+    assert 0.0024 < errors["c"] <= 0.003
 
 
 def test_coding_what_was_decoded_loses_nothing_more():
     tensors = {"a": torch.randn(30, 30)}
-    codec = AutoCodec(0.125, tradeoff=0.0, uniform=True)
+    codec = BoundedCodec({"a": 0.0625})
     once = recode(tensors, codec)
     assert torch.equal(recode(once, codec)["a"], once["a"])
 
@@ -183,6 +186,13 @@ def test_a_step_code_out_of_range_is_refused(payload):
         AutoCodec.decode(payload, SPECS)
 
 
+@pytest.mark.parametrize(("step", "code"), [(1e308, 4), (1.7e308, 3), (1.0, 4 * 400 + 3 + 1)])
+def test_a_step_beyond_all_numbers_is_refused(payload, step, code):
+    payload.sections["steps"] = encode_integers([code])
+    with pytest.raises(FormatError, match="step size is out of range"):
+        AutoCodec.decode(Payload(payload.sections, {"step": step}), SPECS)
+
+
 def test_an_empty_tensor_with_an_enormous_side_costs_no_time(payload):
     """A shape like [2^40, 0] has no elements, but would have 2^40 rows."""
     empty = AutoCodec().encode({"w": torch.zeros(5, 0)})
@@ -191,4 +201,4 @@ def test_an_empty_tensor_with_an_enormous_side_costs_no_time(payload):
 
 def test_numpy_is_not_asked_to_warn():
     with np.errstate(all="raise"):
-        AutoCodec(1e-300, tradeoff=0.0, uniform=True).encode({"w": torch.randn(4, 4)})
+        BoundedCodec({"w": 1e-300}).encode({"w": torch.randn(4, 4)})

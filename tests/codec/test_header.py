@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from weightzip.checkpoint import from_object
+from weightzip.checkpoint import MAX_RANK, from_object
 from weightzip.codec import AutoCodec, Header, encode
-from weightzip.codec.header import MAX_NAME_BYTES, MAX_RANK
+from weightzip.codec.header import MAX_NAME_BYTES
 from weightzip.errors import FormatError, LimitError
 
 HUGE = 10**400  # an integer that JSON allows and no float holds
@@ -91,7 +91,24 @@ def test_a_tensor_described_in_an_unknown_way(stored, entry):
     refuses({**stored, "tensors": [entry]}, "in an unknown way")
 
 
-@pytest.mark.parametrize("shape", [[-1], [1.0], [True], [None], [[2]], ["2"], [2**51], [2**26, 2**26], [HUGE], [HUGE] * 64])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        [-1],
+        [1.0],
+        [True],
+        [None],
+        [[2]],
+        ["2"],
+        [2**51],
+        [2**26, 2**26],
+        [HUGE],
+        [HUGE] * 64,
+        [0, 2**63],
+        [0, HUGE],
+        [2**26, 0, 2**26],
+    ],
+)
 def test_an_impossible_shape(stored, shape):
     refuses({**stored, "tensors": [["w", shape]]}, "'w' has an impossible shape")
 
@@ -117,6 +134,26 @@ def test_too_long_a_name(stored):
 def test_too_many_tensors(stored, monkeypatch):
     monkeypatch.setattr("weightzip.codec.header.MAX_TENSORS", 3)
     refuses(stored, "names 4 tensors; at most 3", LimitError)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "complex64", "float8_e4m3fn", "float4_e2m1fn_x2"])
+def test_a_dtype_that_cannot_be_lossy(stored, dtype):
+    Header.from_json({**stored, "tensors": [["w", [2], dtype, 1]]})
+    refuses({**stored, "tensors": [["w", [2], dtype]]}, f"'w' is marked as lossy, which {dtype} cannot be")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tensors": [["a\udc80", [2]]]},
+        {"layout": {"format": "torch", "name": "x.pt", "prefix": "a\udc80"}},
+        {"layout": {"format": "safetensors", "name": "x", "metadata": {"a\udc80": "b"}}},
+        {"layout": {"format": "safetensors", "name": "x", "metadata": {"b": "a\udc80"}}},
+        {"layout": {"format": "torch", "name": "x.pt", "tree": {"a\udc80": ["t"]}}},
+    ],
+)
+def test_a_name_that_is_no_text(stored, change):
+    refuses({**stored, **change}, r"not valid Unicode: '\\udc80'")
 
 
 def test_a_tensor_named_twice(stored):

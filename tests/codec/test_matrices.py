@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from weightzip.codec import matrices
 from weightzip.codec.matrices import CodedMatrices, Matrix, decode_matrices, encode_matrices, quantise_matrices
-from weightzip.errors import FormatError
+from weightzip.entropy import encode_integers
+from weightzip.errors import FormatError, LimitError
 from weightzip.quantise import Scales
 
 MATRICES = st.lists(
@@ -48,6 +50,37 @@ def test_one_price_for_all_matrices():
     assert (alone[0].symbols == 1).all()
     assert together[0].symbols.shape == (100, 100)
     assert np.count_nonzero(together[0].symbols) < np.count_nonzero(np.rint(values[0]))
+
+
+def test_more_scales_than_may_be_read_are_left_out(monkeypatch):
+    """One after the other, as long as the limit lets them; the symbols are the same."""
+    rng = np.random.default_rng(0)
+    shapes = [(16, 4), (16, 4), (2, 2)]
+    codes = [[rng.permutation(size).astype(np.int32) for size in shape] for shape in shapes]
+    symbols = [rng.integers(-5, 6, shape).astype(np.int32) for shape in shapes]
+    matrices = [Matrix(part, Scales(*pair)) for part, pair in zip(symbols, codes, strict=True)]
+    free = encode_matrices(matrices)
+    monkeypatch.setattr("weightzip.codec.matrices._MAX_CODES", 16)  # and 132 // 16 more: both sides of the first, one column
+    coded = encode_matrices(matrices)
+    assert len(coded.scales) < len(free.scales)
+    assert all(np.array_equal(a, b) for a, b in zip(decode_matrices(coded, shapes), symbols, strict=True))
+    with pytest.raises(LimitError, match="more than 24 rows and columns have scales of their own"):
+        decode_matrices(free, shapes)
+
+
+def test_a_side_without_end_is_refused_at_once():
+    coded = CodedMatrices(encode_integers([1, 6]), b"")
+    with pytest.raises(LimitError, match="scales of their own"):
+        decode_matrices(coded, [(1 << 24, 1)])
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (50, 1), (7, 9), (3, 20), (0, 0), (0, 5)])
+def test_classes_are_computed_block_by_block(monkeypatch, shape):
+    monkeypatch.setattr("weightzip.codec.matrices._BLOCK", 8)
+    rng = np.random.default_rng(0)
+    scales = [Scales(*(rng.integers(0, 12, size).astype(np.int32) for size in shape)) for _ in range(2)]
+    expected = np.concatenate([scale.classes().reshape(-1) for scale in scales])
+    assert np.array_equal(matrices._classes(scales), expected)
 
 
 def test_shapes_that_do_not_fit_do_not_crash():

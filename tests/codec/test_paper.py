@@ -8,6 +8,7 @@ import torch
 import weightzip.codec.paper as paper
 from weightzip.checkpoint import from_object
 from weightzip.codec import PaperCodec, decode, encode
+from weightzip.container import pack
 from weightzip.errors import FormatError, LimitError, UsageError
 from weightzip.interface import Payload, TensorSpec
 from weightzip.threads import limited_threads
@@ -199,6 +200,27 @@ def test_chunks_of_no_weights(payload, specs):
 @pytest.mark.parametrize("size", TOO_LARGE)
 def test_a_stored_network_too_large(payload, specs, size):
     refuses(payload, specs, "at most", LimitError, **size)
+
+
+def test_a_network_that_takes_more_memory_than_the_cap_is_refused(tensors, tiny_vae):
+    """Three hundred bytes that restore one weight, through a decoder of 34 million."""
+    coded = encode(from_object({"w": torch.ones(1)}), PaperCodec(tiny_vae))
+    header = coded.header.to_json()
+    header["meta"] |= {"chunk": 65536, "padding": 65535, "hidden": 512}
+    with pytest.raises(LimitError, match=r"restores to 4 bytes and takes 8\d\d,\d{3},\d{3} to decode, over the cap of 1,000"):
+        decode(pack(header, coded.sections), memory=1000)
+
+
+def test_the_papers_own_settings_need_no_more_than_the_allowance():
+    meta = dataclasses.asdict(paper._Header(2048, 64, 128, 0, 0, 1.0, 0.0))
+    assert paper.working_bytes(meta, 2048 * 500) < 64 << 20
+
+
+def test_latents_by_far_more_than_weights_are_refused(tensors, payload):
+    with pytest.raises(UsageError, match="--latent 1000 is too large for --chunk 2: at most 4 a weight"):
+        PaperCodec(VAESettings(chunk=2, latent=1000)).encode(tensors)
+    many = [TensorSpec("w", (2000,), "float32")]
+    refuses(payload, many, "2,000,000 latents for 2,000 weights", LimitError, chunk=1, latent=1000, padding=0)
 
 
 @pytest.mark.parametrize("padding", [PADDING + 1, PADDING - 1, PADDING + 64])

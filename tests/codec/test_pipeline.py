@@ -116,6 +116,15 @@ def test_memory_over_the_cap_is_refused(coded):
         decode(coded.pack(), "model.wz", memory=needed - 1)
 
 
+def test_what_decoding_takes_beyond_the_allowance_counts(coded, monkeypatch):
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in STATE.values())
+    monkeypatch.setattr("weightzip.codec.memory.ALLOWANCE", 1000)
+    working = 14 * 650 + (8 + 3 + 16 + 8 + 4)  # a symbol's worth for each lossy weight, and the exact tensors unpacked
+    decode(coded.pack(), memory=needed + working - 1000)
+    with pytest.raises(LimitError, match=f"restores to {needed:,} bytes and takes {needed + working - 1000:,} to decode"):
+        decode(coded.pack(), memory=needed + working - 1001)
+
+
 def test_more_than_any_machine_has_is_refused_before_it_is_tried(parts):
     header, sections = parts
     header["tensors"] = [[str(k), [2**50]] for k in range(1000)]

@@ -103,12 +103,21 @@ def test_a_drop_below_zero_is_a_gain_and_passes(checkpoint):
     assert len(coded.pack()) < 4 * NUM_WEIGHTS / 30  # the coarsest step is as good as any
 
 
-def test_a_drop_out_of_reach_says_how_close_it_came(checkpoint):
+def test_a_drop_that_only_exactness_meets_is_met_losslessly(checkpoint):
     def fragile(tensors):
         return 100.0 if torch.equal(tensors["w"], STATE["w"]) else 42.5
 
-    with pytest.raises(TargetError, match=r"the finest setting loses 57\.5; ask for more, or use --lossless"):
-        encode_to_target(checkpoint, Target(max_drop=1), evaluate=fragile)
+    coded = encode_to_target(checkpoint, Target(max_drop=1), evaluate=fragile)
+    assert fragile(coded.restored) == 100.0
+    assert coded.header.codec == "lossless"
+
+
+@pytest.mark.parametrize(("dtype", "max_error"), [(torch.float16, 5e-3), (torch.bfloat16, 3e-2), (torch.float32, 1e-4)])
+def test_rounding_to_the_dtype_does_not_make_every_tensor_exact(dtype, max_error):
+    weight = torch.randn(200, 200, generator=torch.Generator().manual_seed(0)).to(dtype)
+    coded = encode_to_target(from_object({"w": weight}), Target(max_error=max_error))
+    assert coded.header.exact == frozenset()
+    assert coded.header.max_abs_error <= max_error
 
 
 def test_a_drop_needs_something_to_evaluate(checkpoint):

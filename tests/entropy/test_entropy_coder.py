@@ -1,5 +1,6 @@
 import contextlib
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -43,6 +44,32 @@ def test_round_trip(values):
 def test_round_trip_with_classes(pair):
     values, classes = pair
     assert np.array_equal(decode(encode(values, classes), len(values), classes), values)
+
+
+@given(classified(), st.integers(1, 9))
+def test_slices_make_no_difference(pair, size):
+    """Decoding looks at a slice at a time; classes and extra bits go through all of them."""
+    values, classes = pair
+    with pytest.MonkeyPatch.context() as patch:
+        data = encode(values, classes)
+        patch.setattr("weightzip.entropy.coder._SLICE", size)
+        assert np.array_equal(decode(data, len(values), classes), values)
+        assert decode(encode(values), len(values)).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(("scale", "bytes_per_value"), [(2, 6), (2**20, 10)])
+def test_decoding_takes_little_memory(scale, bytes_per_value):
+    count = 3_000_000
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 20, count).astype(np.uint8)
+    data = encode((scale * rng.normal(size=count)).astype(np.int32), classes)
+    tracemalloc.start()
+    try:
+        decode(data, count, classes)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 4 * count < peak < bytes_per_value * count + (25 << 20)
 
 
 def test_nothing_costs_nothing():

@@ -10,9 +10,9 @@ from weightzip.errors import UsageError
 from weightzip.report import AUTO, PAPER, Point, plot_points
 from weightzip.report.metric import Metric
 from weightzip.report.plot import draw_points
-from weightzip.report.study import LinearFit, TrainingTime, linear_fit
 from weightzip.report.study_plots import draw_times
 from weightzip.report.style import LIGHT
+from weightzip.results import LinearFit, TrainingTime
 
 ACCURACY = Metric("top-1 accuracy, %")
 
@@ -75,12 +75,9 @@ def test_no_points_are_refused(tmp_path):
         plot_points([], tmp_path / "curve.png", "a title")
 
 
-def test_a_line_is_fitted_exactly():
+def test_the_line_and_every_model_are_drawn():
     times = [TrainingTime(f"model {weights}", weights, 0.5 + 2e-6 * weights) for weights in (1000, 50_000, 200_000)]
-    fit = linear_fit(times)
-    assert fit is not None
-    assert (fit.intercept, fit.slope, fit.r_squared) == pytest.approx((0.5, 2e-6, 1.0))
-    (axes,) = draw_times(times, fit, LIGHT).axes
-    assert len(axes.texts) == 3
-    assert linear_fit(times[:2]) is None
-    assert isinstance(fit, LinearFit)
+    (axes,) = draw_times(times, LinearFit(0.5, 2e-6, 1.0), LIGHT).axes
+    assert [text.get_text() for text in axes.texts] == ["model 1000", "model 50000", "model 200000"]
+    (line,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert (line.get_xdata()[0], line.get_ydata()[0]) == (0.0, 0.5)

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 
-from weightzip.errors import CheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
+from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = (ZIP_MAGIC, b"\x80\x02")  # an archive; a pickle, in the format before it
@@ -48,7 +48,8 @@ def refuse_foreign(path: Path, head: bytes) -> None:
 def check_archive(path: Path) -> bool:
     """Look into a zip file that should be torch's; True if its records are stored as they are, so that mapping works.
 
-    Raises UnsupportedCheckpointError for TorchScript and exported programs, CheckpointError for any other archive.
+    Raises UnsupportedCheckpointError for TorchScript and exported programs, DamagedCheckpointError for what
+    is no whole zip file, CheckpointError for any other archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -79,12 +80,12 @@ def unreadable(path: Path, head: bytes, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: not a checkpoint: written neither by torch.save nor as .safetensors; name another file")
 
 
-def damaged(path: Path, error: Exception) -> CheckpointError:
+def damaged(path: Path, error: Exception) -> DamagedCheckpointError:
     """What to raise where a file is no longer what its beginning or its name says."""
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     reason = reason if len(reason) <= 120 else f"{reason[:120]}..."
-    return CheckpointError(f"{path}: truncated or damaged ({reason}); copy or download it again")
+    return DamagedCheckpointError(f"{path}: truncated or damaged ({reason}); copy or download it again")
 
 
 def _refusal(path: Path, error: UnpicklingError) -> CheckpointError | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from weightzip.checkpoint.aliases import View
 from weightzip.checkpoint.models import ContainerPath
-from weightzip.checkpoint.places import MAX_TENSORS
+from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.tree import TreeChecker
 from weightzip.errors import FormatError
 from weightzip.interface import JSON
@@ -20,7 +20,6 @@ Format = Literal["torch", "safetensors"]
 TENSOR, TENSOR_WITH_GRAD, PARAMETER, PARAMETER_FROZEN = range(4)
 
 _FIELDS = {"format", "name", "tree", "views", "kinds", "model", "prefix", "metadata"}
-_MAX_RANK = 64
 _MAX_INDEX = (1 << 63) - 1
 
 
@@ -162,8 +161,10 @@ def _view(entry: list[JSON]) -> tuple[int, View]:
     if len(entry) != 5 or not isinstance(entry[2], list) or not isinstance(entry[3], list):
         raise FormatError("layout: malformed view")
     index, base, shape, stride, offset = entry
-    if not _are_indices([index, base, offset, *shape, *stride]) or not len(shape) == len(stride) <= _MAX_RANK:
+    if not _are_indices([index, base, offset, *shape, *stride]) or not len(shape) == len(stride) <= MAX_RANK:
         raise FormatError("layout: malformed view")
+    if not has_possible_size(shape):
+        raise FormatError("layout: a view of an impossible shape")
     return index, View(base, (tuple(shape), tuple(stride), offset))
 
 
@@ -201,3 +202,17 @@ def default_output(layout: Layout) -> str:
     while len(name.encode()) > 200:
         name = name[1:]  # the suffix matters more
     return name or ("model.pt" if layout.format == "torch" else "model.safetensors")
+
+
+def default_tensor_output(layout: Layout, name: str) -> str:
+    """The name of a file for one tensor alone, in the source's format; never the name that the source has.
+
+    >>> default_tensor_output(Layout("torch", "model.pt"), "fc1/../weight")
+    'fc1_.._weight.pt'
+    >>> default_tensor_output(Layout("torch", "model.pt"), "model")
+    'model.tensor.pt'
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".-")[:150] or "tensor"
+    suffix = ".pt" if layout.format == "torch" else ".safetensors"
+    taken = default_output(layout).lower()  # some systems do not tell cases apart
+    return stem + suffix if (stem + suffix).lower() != taken else f"{stem}.tensor{suffix}"

@@ -36,7 +36,7 @@ def encode_metadata(metadata: object, keys: Iterable[str], encode: Callable[[obj
             values.setdefault(text, (node, []))[1].append(position)
     result: dict[str, JSON] = {}
     if len(names) > len(derived):
-        result["add"] = [[position, name] for position, name in enumerate(names) if name not in kept]
+        result["add"] = [[position, encode(name)] for position, name in enumerate(names) if name not in kept]
     if values:
         result["values"] = [[node, positions] for node, positions in values.values()]
     return result

@@ -6,7 +6,8 @@ same order, the tree's own, so that the k-th tensor met is always the same one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from weightzip.errors import UnsupportedCheckpointError
 MAX_DEPTH = 64  # containers inside containers
 MAX_NODES = 10_000_000  # values in one tree: a container that is referenced from many places counts each time
 MAX_TENSORS = 1_000_000  # tensors in one tree, repetitions included
+MAX_RANK = 64  # dimensions of a tensor
+MAX_ELEMENTS = 1 << 50  # of a tensor
 
 TreePath = tuple[object, ...]  # keys and indices from the root down
 
@@ -30,6 +33,11 @@ def describe(path: TreePath) -> str:
     'at the top level'
     """
     return f"at {join(path)!r}" if path else "at the top level"
+
+
+def has_possible_size(shape: Sequence[int]) -> bool:
+    """Whether a shape of non-negative integers is one that torch can work with: no size, no product over MAX_ELEMENTS."""
+    return math.prod(max(size, 1) for size in shape) <= MAX_ELEMENTS
 
 
 def join(path: TreePath) -> str:

@@ -13,7 +13,7 @@ from weightzip.checkpoint.build import Checkpoint, take_apart
 from weightzip.checkpoint.foreign import HEAD_BYTES, ZIP_MAGIC, check_archive, damaged, refuse_foreign, unreadable
 from weightzip.checkpoint.layout import Format
 from weightzip.checkpoint.quiet import no_warnings
-from weightzip.errors import CheckpointError
+from weightzip.errors import CheckpointError, DamagedCheckpointError
 
 
 @no_warnings()
@@ -22,7 +22,8 @@ def read(path: str | Path) -> Checkpoint:
 
     Tensors are mapped from the file where that works. Keys of a .safetensors file come in the order of
     its header. Each error names the file, the reason and a way out: CheckpointError for what is no readable checkpoint,
-    UnsafeCheckpointError for a pickle that brings code to run, UnsupportedCheckpointError for what cannot be stored.
+    DamagedCheckpointError for one that is empty, truncated or damaged, UnsafeCheckpointError for a pickle that brings
+    code to run, UnsupportedCheckpointError for what cannot be stored.
     """
     path = Path(path)
     head, size = _head(path)
@@ -35,6 +36,10 @@ def read(path: str | Path) -> Checkpoint:
 def _head(path: Path) -> tuple[bytes, int]:
     """The first bytes of a file, and its size in bytes."""
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{path}: a name that is not valid Unicode cannot be stored; rename the file") from None
+    try:
         if path.is_dir():
             raise CheckpointError(f"{path}: is a folder; name a checkpoint file in it")
         with path.open("rb") as file:
@@ -45,7 +50,7 @@ def _head(path: Path) -> tuple[bytes, int]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not head:
-        raise CheckpointError(f"{path}: is empty; copy or download it again")
+        raise DamagedCheckpointError(f"{path}: is empty; copy or download it again")
     return head, size
 
 

@@ -42,6 +42,15 @@ def fits_safetensors(layout: Layout) -> bool:
     return tag == "state" and all(len(entry) == 2 for entry in (options[0] if options else {}).get("odd", []))
 
 
+def written_bytes(layout: Layout, tensors: Mapping[str, Tensor], fmt: Format) -> int:
+    """Bytes of all values that `write` would write. Tensors that share memory are written each by itself to safetensors.
+
+    Raises FormatError where tensors and layout do not fit.
+    """
+    written = tensors if fmt == "torch" else state_dict(layout, tensors)
+    return sum(tensor.nbytes for tensor in written.values())
+
+
 @no_warnings()
 def write(layout: Layout, tensors: Mapping[str, Tensor], path: Path, fmt: Format) -> None:
     """Write the checkpoint to `path` in format `fmt`: the whole tree for torch, the model's state dict for safetensors.

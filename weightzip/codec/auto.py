@@ -11,6 +11,7 @@ Steps in proportion to each tensor's deviation, or to its root, were tried: at e
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,32 +34,22 @@ _STEPS_PER_OCTAVE = 4
 _MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
 _MAX_EXPONENT = 400
 _LARGEST_SYMBOL = 2.0**31
+_NEARLY = 0.97
 
 
 @dataclass(frozen=True)
 class AutoCodec:
-    """step: size of a quantisation step relative to the weights' deviation; tradeoff: squared steps per bit (0: rounding).
-
-    uniform: the same absolute `step` for every tensor, which bounds every weight's error by step / 2 when tradeoff is 0.
-    """
+    """step: size of a quantisation step relative to the weights' deviation; tradeoff: squared steps per bit (0: rounding)."""
 
     step: float = DEFAULT_STEP
     tradeoff: float = TRADEOFF
-    uniform: bool = False
     name: ClassVar[str] = "auto"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; cost grows linearly with the number of weights."""
-        progress(ProgressEvent("coding", 0, 2, "quantising"))
         views = [_matrix(tensor) for tensor in tensors.values()]
-        base, codes = (self.step, [0] * len(views)) if self.uniform else _steps(list(tensors.values()), self.step)
-        scaled = [_in_steps(view, _step(base, code)) for view, code in zip(views, codes, strict=True)]
-        matrices = quantise_matrices(scaled, tradeoff=self.tradeoff)
-        progress(ProgressEvent("coding", 1, 2, "entropy coding"))
-        coded = encode_matrices(matrices)
-        progress(ProgressEvent("coding", 2, 2))
-        sections = {"steps": encode_integers(codes), "scales": coded.scales, "symbols": coded.symbols}
-        return Payload(sections, {"step": base})
+        base, codes = _steps([tensor.dim() for tensor in tensors.values()], views, self.step)
+        return _encode(views, base, codes, self.tradeoff, progress)
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -77,6 +68,42 @@ class AutoCodec:
         }
 
 
+@dataclass(frozen=True)
+class BoundedCodec:
+    """The same format, with every value of a tensor within `max_errors[name]` of its source, but for float32's rounding."""
+
+    max_errors: Mapping[str, float]
+    name: ClassVar[str] = AutoCodec.name
+
+    def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
+        """Code the tensors by plain rounding; cost grows linearly with the number of weights."""
+        views = [_matrix(tensor) for tensor in tensors.values()]
+        steps = [min(2.0 * self.max_errors[name], sys.float_info.max) for name in tensors]
+        # Errors that are all but equal share one step, so that none of them loses up to a quarter octave.
+        base = min(step for step in steps if step >= _NEARLY * max(steps)) if steps else 1.0
+        codes = [min(0, math.floor(_STEPS_PER_OCTAVE * math.log2(step / base))) for step in steps]
+        return _encode(views, base, codes, 0.0, progress)
+
+    @staticmethod
+    def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
+        """As AutoCodec's."""
+        return AutoCodec.decode(payload, specs)
+
+
+def _encode(
+    views: Sequence[NDArray[np.float64]], base: float, codes: Sequence[int], tradeoff: float, progress: Progress
+) -> Payload:
+    progress(ProgressEvent("coding", 0, 2, "quantising"))
+    precision = np.float32 if tradeoff else np.float64  # bargains need no more, and it halves the memory
+    scaled = [_in_steps(view, _step(base, code)).astype(precision) for view, code in zip(views, codes, strict=True)]
+    matrices = quantise_matrices(scaled, tradeoff=tradeoff)
+    progress(ProgressEvent("coding", 1, 2, "entropy coding"))
+    coded = encode_matrices(matrices)
+    progress(ProgressEvent("coding", 2, 2))
+    sections = {"steps": encode_integers(codes), "scales": coded.scales, "symbols": coded.symbols}
+    return Payload(sections, {"step": base})
+
+
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """[outputs, everything else]; vectors and scalars are one row, and where there is no element there are no rows."""
     if 0 in shape:
@@ -90,10 +117,11 @@ def _matrix(tensor: Tensor) -> NDArray[np.float64]:
     return matrix
 
 
-def _in_steps(matrix: NDArray[np.float64], step: float) -> NDArray[np.float32]:
+def _in_steps(matrix: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """A matrix in units of its step; what no symbol can reach is cut off, and comes back with a large error."""
     with np.errstate(over="ignore"):
-        return np.clip(matrix / step, -_LARGEST_SYMBOL, _LARGEST_SYMBOL).astype(np.float32)
+        scaled: NDArray[np.float64] = np.clip(matrix / step, -_LARGEST_SYMBOL, _LARGEST_SYMBOL)
+    return scaled
 
 
 def _from_steps(symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
@@ -102,16 +130,17 @@ def _from_steps(symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
         return (symbols * step).astype(np.float32)
 
 
-def _steps(tensors: Sequence[Tensor], step: float) -> tuple[float, list[int]]:
+def _steps(ranks: Sequence[int], views: Sequence[NDArray[np.float64]], step: float) -> tuple[float, list[int]]:
     """A base step and, per tensor, its step's distance from it in quarter octaves."""
-    energy = sum(float(tensor.double().square().sum()) for tensor in tensors)
-    deviation = math.sqrt(energy / max(sum(tensor.numel() for tensor in tensors), 1)) or 1.0
+    energy = sum(float(np.square(view).sum()) for view in views)
+    deviation = math.sqrt(energy / max(sum(view.size for view in views), 1)) or 1.0
     finer = -_STEPS_PER_OCTAVE * _SMALL_TENSOR_OCTAVES
-    return float(f"{step * deviation:.4e}"), [finer if tensor.dim() < 2 else 0 for tensor in tensors]
+    return float(f"{step * deviation:.4e}"), [finer if rank < 2 else 0 for rank in ranks]
 
 
 def _step(base: float, code: int) -> float:
     octaves, quarter = divmod(code, _STEPS_PER_OCTAVE)
-    if abs(octaves) > _MAX_EXPONENT:
+    step = base * _MANTISSAS[quarter] * 2.0**octaves if abs(octaves) <= _MAX_EXPONENT else math.inf
+    if math.isinf(step):
         raise FormatError("a step size is out of range")
-    return math.ldexp(base * _MANTISSAS[quarter], octaves)
+    return step

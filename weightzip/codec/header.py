@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weightzip.checkpoint import Layout, dtype_of
+import torch
+
+from weightzip.checkpoint import MAX_RANK, MAX_TENSORS, Layout, dtype_of, has_possible_size
 from weightzip.errors import FormatError, LimitError
 from weightzip.interface import JSON, TensorSpec
 
-MAX_TENSORS = 1_000_000
-MAX_RANK = 64
+LOSSY_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 MAX_NAME_BYTES = 4096
-_MAX_ELEMENTS = 1 << 50
 _COMMON_DTYPE = "float32"
 
 
@@ -59,11 +59,12 @@ class Header:
         required = {"codec", "meta", "tensors", "layout", "error"}
         if not required <= set(stored) <= required | {"latents"}:
             raise FormatError("the header lacks a field or has one that this version does not know")
+        _check_unicode(stored)
         if not isinstance(stored["codec"], str) or not isinstance(stored["meta"], dict):
             raise FormatError("the header's codec is malformed")
         tensors, exact = _parse_tensors(stored["tensors"])
         error = stored["error"]
-        if not isinstance(error, list) or len(error) != 2 or not all(_is_number(value) for value in error):
+        if not isinstance(error, list) or len(error) != 2 or not all(is_number(value) for value in error):
             raise FormatError("the header's errors are malformed")
         latents = stored.get("latents", 0)
         if type(latents) is not int or latents < 0:
@@ -90,7 +91,11 @@ def _parse_tensors(entries: JSON) -> tuple[tuple[TensorSpec, ...], frozenset[str
     specs = tuple(_parse_entry(entry) for entry in entries)
     if len({spec.name for spec in specs}) != len(specs):
         raise FormatError("the header names a tensor twice")
-    return specs, frozenset(spec.name for spec, entry in zip(specs, entries, strict=True) if len(entry) == 4)
+    exact = frozenset(spec.name for spec, entry in zip(specs, entries, strict=True) if len(entry) == 4)
+    for spec in specs:
+        if spec.name not in exact and dtype_of(spec.dtype) not in LOSSY_DTYPES:
+            raise FormatError(f"tensor {spec.name!r} is marked as lossy, which {spec.dtype} cannot be")
+    return specs, exact
 
 
 def _parse_entry(entry: JSON) -> TensorSpec:
@@ -99,15 +104,26 @@ def _parse_entry(entry: JSON) -> TensorSpec:
     name, shape, dtype = entry[0], entry[1], entry[2] if len(entry) > 2 else _COMMON_DTYPE
     if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
         raise FormatError("the header describes a tensor in an unknown way")
-    if len(shape) > MAX_RANK or len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+    if len(shape) > MAX_RANK or len(name.encode()) > MAX_NAME_BYTES:
         raise LimitError(f"a tensor has more than {MAX_RANK} dimensions or a name of more than {MAX_NAME_BYTES} bytes")
-    if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
+    if any(type(size) is not int or size < 0 for size in shape) or not has_possible_size(shape):
         raise FormatError(f"tensor {name!r} has an impossible shape")
     dtype_of(dtype)
     return TensorSpec(name, tuple(shape), dtype)
 
 
-def _is_number(value: object) -> bool:
+def _check_unicode(stored: Mapping[str, JSON]) -> None:
+    """Raise FormatError where a string of the header is no text (JSON allows lone surrogates): no file could hold it."""
+    try:
+        json.dumps(stored, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"the header holds a name that is not valid Unicode: {error.object[error.start]!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"the header cannot be read: {error}") from error
+
+
+def is_number(value: object) -> bool:
+    """Whether a value out of a header is a finite number."""
     # Not math.isfinite, which raises OverflowError on the huge integers that JSON allows.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 

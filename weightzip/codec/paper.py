@@ -11,7 +11,6 @@ models, that costs less than 0.2 point of accuracy (`weightzip report` prints bo
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -22,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weightzip.blocks import Chunks, cut, paste
+from weightzip.codec.header import is_number
 from weightzip.codec.matrices import (
+    DECODING_BYTES,
     CodedMatrices,
     Matrix,
     decode_matrices,
@@ -38,7 +39,12 @@ from weightzip.vae import INVERSE_SLOPE, MAX_HIDDEN, DenseVAE, IntegerDecoder, V
 
 _MAX_WIDTH = 1 << 16  # of any layer
 _MAX_LAYER = 1 << 26  # weights of any layer
+_MAX_LATENTS = 1 << 16  # of a file of few weights
+_MAX_LATENTS_PER_WEIGHT = 4
+_BATCH = 4096  # chunks that the integer decoder takes at a time
+_DECODER_BYTES = 28  # per weight of the decoder, in use: int32, float64, and two more of float64 while sums are checked
 _LIMIT = f"at most {_MAX_WIDTH:,} units and {_MAX_LAYER:,} weights a layer are allowed"
+_LATENT_LIMIT = f"at most {_MAX_LATENTS_PER_WEIGHT} a weight and {_MAX_LATENTS:,} more are allowed"
 _FIRST_LAYER_SHARE = 0.1  # of the error budget: the first layer is small, so precision is cheap there
 _SEARCH_STEPS = 14
 
@@ -62,6 +68,9 @@ class PaperCodec:
         if _over_limit(self.settings.chunk, self.settings.latent, self.settings.hidden or MAX_HIDDEN):
             raise UsageError(f"--chunk, --latent or --hidden is too large: {_LIMIT}")
         chunks = cut(tensors, self.settings.chunk)
+        num_weights = chunks.values.numel() - chunks.padding
+        if _too_many_latents(len(chunks.values), self.settings.latent, num_weights):
+            raise UsageError(f"--latent {self.settings.latent} is too large for --chunk {self.settings.chunk}: {_LATENT_LIMIT}")
         offset, scale = _standardisation(chunks)
         blocks = (chunks.values - offset) / scale  # [n, chunk]
         # One thread: the sums, and so the bytes, must not depend on how many there are (a second one gains little here).
@@ -77,10 +86,7 @@ class PaperCodec:
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
         """The tensors; exact integer arithmetic up to one final rounding, hence the same everywhere."""
         header = _Header.parse(payload.meta)
-        num_weights = sum(spec.num_elements for spec in specs)
-        num_chunks, remainder = divmod(num_weights + header.padding, header.chunk)
-        if remainder or header.padding >= header.chunk:
-            raise FormatError("the padding does not fit the tensors' sizes")
+        num_chunks = header.num_chunks(sum(spec.num_elements for spec in specs))
         latents, decoder = _unpack(payload, header, num_chunks)
         values = decoder.decode(latents, scale=header.unit, offset=header.offset)
         return paste(Chunks(torch.from_numpy(values), header.padding), specs)
@@ -129,17 +135,36 @@ class _Header:
             raise LimitError(f"the decoder is too large: {_LIMIT}")
         if header.chunk == 0:
             raise FormatError("the paper codec's chunks are empty")
-        if header.mean_shift > 52 or not (_is_finite(header.unit) and _is_finite(header.offset)):
+        if header.mean_shift > 52 or not (is_number(header.unit) and is_number(header.offset)):
             raise FormatError("the paper codec's scale is out of range")
         return header
+
+    def num_chunks(self, num_weights: int) -> int:
+        """How many chunks hold so many weights. Raises FormatError where the padding does not fit, LimitError."""
+        num_chunks, remainder = divmod(num_weights + self.padding, self.chunk)
+        if remainder or self.padding >= self.chunk:
+            raise FormatError("the padding does not fit the tensors' sizes")
+        if _too_many_latents(num_chunks, self.latent, num_weights):
+            raise LimitError(f"{num_chunks * self.latent:,} latents for {num_weights:,} weights: {_LATENT_LIMIT}")
+        return num_chunks
+
+
+def working_bytes(meta: Mapping[str, JSON], num_weights: int) -> int:
+    """Bytes that decoding so many weights takes at its peak. Raises FormatError or LimitError."""
+    header = _Header.parse(meta)
+    num_chunks = header.num_chunks(num_weights)
+    decoder = header.hidden * (header.latent + 1) + header.chunk * (header.hidden + 1)
+    per_chunk = 2 * header.latent + 3 * header.hidden + 2 * header.chunk  # float64 numbers in use
+    latents, output = DECODING_BYTES * num_chunks * header.latent, 4 * num_chunks * header.chunk
+    return latents + _DECODER_BYTES * decoder + 8 * per_chunk * min(num_chunks, _BATCH) + output
+
+
+def _too_many_latents(num_chunks: int, latent: int, num_weights: int) -> bool:
+    return num_chunks * latent > _MAX_LATENTS + _MAX_LATENTS_PER_WEIGHT * num_weights
 
 
 def _over_limit(chunk: int, latent: int, hidden: int) -> bool:
     return max(chunk, latent, hidden) > _MAX_WIDTH or hidden * max(chunk, latent) > _MAX_LAYER
-
-
-def _is_finite(number: object) -> bool:
-    return isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) <= sys.float_info.max
 
 
 def _standardisation(chunks: Chunks) -> tuple[float, float]:

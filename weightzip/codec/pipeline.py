@@ -17,17 +17,16 @@ from torch import Tensor
 from weightzip.baselines import CODECS as BASELINES
 from weightzip.checkpoint import Checkpoint, dtype_name, dtype_of
 from weightzip.codec.auto import AutoCodec
-from weightzip.codec.header import Header
+from weightzip.codec.header import LOSSY_DTYPES, Header
 from weightzip.codec.lossless import LosslessCodec
+from weightzip.codec.memory import check_memory, decoding_bytes
 from weightzip.codec.paper import PaperCodec
 from weightzip.container import Container, pack, unpack
-from weightzip.devices import physical_memory
 from weightzip.errors import FormatError, LimitError, WeightzipError
 from weightzip.interface import Codec, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 
 CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in (AutoCodec, PaperCodec, LosslessCodec)} | BASELINES
-_LOSSY_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _EXACT_SECTION = "exact"
 
 
@@ -83,33 +82,29 @@ def lossy_names(checkpoint: Checkpoint) -> set[str]:
     return {
         name
         for name, tensor in checkpoint.tensors.items()
-        if name in checkpoint.weights and tensor.dtype in _LOSSY_DTYPES and bool(torch.isfinite(tensor.float()).all())
+        if name in checkpoint.weights and tensor.dtype in LOSSY_DTYPES and bool(torch.isfinite(tensor.float()).all())
     }
 
 
 def decode(data: bytes, name: str = "the file", *, memory: int | None = None) -> Decoded:
     """Check and decode a .wz file; `name` is what error messages call it.
 
-    memory: bytes that the restored tensors may take; by default as many as the machine has.
+    memory: bytes that decoding may allocate (see `check_memory`); by default as many as the machine has.
     Raises FormatError, DamagedFileError or LimitError.
     """
     container = unpack(data, name)
-    header = read_header(container, name)
+    return decode_container(container, read_header(container, name), name, memory=memory)
+
+
+def decode_container(container: Container, header: Header, name: str, *, memory: int | None = None) -> Decoded:
+    """`decode` for a file that has been unpacked, with its parsed header."""
     try:
-        _check_memory(header.tensor_bytes, memory)
+        check_memory(header.tensor_bytes, memory, working=decoding_bytes(header))
         return Decoded(header, _decode_tensors(header, container.sections), container.section_bytes)
     except WeightzipError as error:
         raise type(error)(f"{name}: {error}") from error
     except MemoryError as error:
         raise LimitError(f"{name}: takes more memory to decode than this machine has") from error
-
-
-def _check_memory(num_bytes: int, cap: int | None) -> None:
-    """Raise LimitError where tensors of this size are over the cap, by default all of this machine's memory."""
-    limit = cap if cap is not None else physical_memory()
-    if limit is not None and num_bytes > limit:
-        what = "the cap" if cap is not None else "this machine's memory"
-        raise LimitError(f"restores to {num_bytes:,} bytes, over {what} of {limit:,}; raise it with --memory")
 
 
 def read_header(container: Container, name: str) -> Header:
@@ -126,10 +121,10 @@ def read_header(container: Container, name: str) -> Header:
 def _encode_as(checkpoint: Checkpoint, codec: Codec, specs: Sequence[TensorSpec], lossy: set[str], progress: Progress) -> Coded:
     exact = frozenset(spec.name for spec in specs if spec.name not in lossy)
     weights = {name: tensor.float() for name, tensor in checkpoint.tensors.items() if name in lossy}
-    payload = codec.encode(weights, progress) if weights or not exact else Payload({})
+    payload = codec.encode(weights, progress) if weights else Payload({})
     exact_payload = LosslessCodec().encode({name: t for name, t in checkpoint.tensors.items() if name in exact})
     header = Header(
-        codec=codec.name if weights or not exact else LosslessCodec.name,
+        codec=codec.name if weights else LosslessCodec.name,
         meta=payload.meta,
         tensors=tuple(specs),
         exact=exact,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec.auto import AutoCodec
+from weightzip.codec.auto import AutoCodec, BoundedCodec
+from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.pipeline import Coded, encode
 from weightzip.errors import TargetError, UsageError
 from weightzip.progress import Progress, ProgressEvent, silent
@@ -56,9 +57,7 @@ def encode_to_target(
     evaluate: metric of a set of restored tensors; needed by max_drop. Raises TargetError, saying how close it came.
     """
     if target.max_error is not None:
-        # A hair finer than 2 E, so that the rounding to float32 stays within E as well; what does not is stored exactly.
-        step = min(2 * target.max_error * (1 - 2.0**-20), sys.float_info.max)
-        return encode(checkpoint, AutoCodec(step, tradeoff=0.0, uniform=True), progress, max_error=target.max_error)
+        return _meet_error(checkpoint, target.max_error, progress)
     if target.max_drop is not None:
         if evaluate is None:
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
@@ -89,25 +88,34 @@ def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Co
     return probes.coded(step)
 
 
+def _meet_error(checkpoint: Checkpoint, max_error: float, progress: Progress) -> Coded:
+    """Tensors that have no room for an error beside the rounding to their dtype are stored exactly, by `encode` itself."""
+    room = {name: max_error - _rounding(tensor, max_error) for name, tensor in checkpoint.tensors.items()}
+    bounds = {name: bound if bound > 0 else max_error for name, bound in room.items()}
+    return encode(checkpoint, BoundedCodec(bounds), progress, max_error=max_error)
+
+
+def _rounding(tensor: Tensor, max_error: float) -> float:
+    """How far a restored value can be off because it is rounded to float32 and to the tensor's dtype."""
+    if not tensor.dtype.is_floating_point or not tensor.numel():
+        return 0.0
+    largest = float(torch.nan_to_num(tensor.double()).abs().max()) + max_error
+    return sum(0.5 * info.eps * max(largest, info.tiny) for info in map(torch.finfo, {torch.float32, tensor.dtype}))
+
+
 def _meet_drop(
     checkpoint: Checkpoint, max_drop: float, evaluate: Callable[[dict[str, Tensor]], float], progress: Progress
 ) -> Coded:
     original = evaluate(dict(checkpoint.tensors))
     probes = _Probes(checkpoint, _QUALITY_PROBES, progress)
-    drops: dict[float, float] = {}
 
     def close_enough(step: float) -> bool:
-        drops[step] = original - evaluate(probes.coded(step).restored)
-        probes.report(step, f"metric {original - drops[step]:.2f}, {drops[step]:+.2f} lost")
-        return drops[step] <= max_drop
+        value = evaluate(probes.coded(step).restored)
+        probes.report(step, f"metric {value:.2f}, {original - value:+.2f} lost")
+        return original - value <= max_drop
 
     step = bisect_log(close_enough, safe=FINEST_STEP, bold=COARSEST_STEP, probes=_QUALITY_PROBES)
-    if step is None:
-        raise TargetError(
-            f"a drop of at most {max_drop:g} is out of reach: the finest setting loses {min(drops.values()):.4g}; "
-            "ask for more, or use --lossless"
-        )
-    return probes.coded(step)
+    return probes.coded(step) if step is not None else encode(checkpoint, LosslessCodec(), progress)
 
 
 class _Probes:

@@ -15,6 +15,8 @@ from weightzip.errors import FormatError
 
 _DIRECT_LOG2 = (4, 8)  # alphabets tried: short tables for bell-shaped data, long ones for arbitrary indices
 _MAX_TABLE_INTEGERS = 1 << 18
+_RAW_BITS = 16  # extra bits written at once; constriction's models are at most 24 bits wide
+_SLICE = 1 << 18  # symbols looked at together while decoding, which bounds memory
 
 
 def encode(values: NDArray[np.int32], classes: NDArray[np.uint8] | None = None) -> bytes:
@@ -33,7 +35,10 @@ def encode(values: NDArray[np.int32], classes: NDArray[np.uint8] | None = None) 
 
 
 def decode(data: bytes, count: int, classes: NDArray[np.uint8] | None = None) -> NDArray[np.int32]:
-    """The `count` integers that `encode` coded with these classes. Raises FormatError where that cannot be."""
+    """The `count` integers that `encode` coded with these classes. Raises FormatError where that cannot be.
+
+    Takes 5 bytes per integer, the result's 4 included, and 4 more where some have extra bits.
+    """
     if not count:
         return np.zeros(0, np.int32)
     buckets, tables, stream = _read_tables(data)
@@ -41,14 +46,13 @@ def decode(data: bytes, count: int, classes: NDArray[np.uint8] | None = None) ->
         coder = constriction.stream.stack.AnsCoder(words_of(stream))
     except ValueError as error:
         raise FormatError(f"coded integers are malformed: {error}") from error
-    symbols = np.empty(count, np.int32)
-    for scale_class, members in _members(classes, count):
-        symbols[members] = coder.decode(tables.model(scale_class), len(members))
-    num_extra = buckets.num_extra(symbols)
-    extra = np.zeros(count, np.uint32)
-    for width, members in _members(num_extra, count):
-        extra[members] = _decode_raw(coder, width, len(members))
-    return buckets.join(symbols, extra)
+    values = np.empty(count, np.int32)  # symbols at first
+    for scale_class in _groups(classes):
+        model = tables.model(scale_class)
+        for part, members in _parts(classes, scale_class, count):
+            values[part][members] = coder.decode(model, len(members))
+    _join_extra(coder, buckets, values)
+    return values
 
 
 def code_lengths(
@@ -110,16 +114,43 @@ def _members(groups: NDArray[np.uint8] | None, count: int) -> Iterator[tuple[int
         yield int(group), order[ends[group] - sizes[group] : ends[group]]
 
 
+def _groups(groups: NDArray[np.uint8] | None) -> list[int]:
+    """The numbers of all groups that have members, ascending; None is one group, 0."""
+    if groups is None:
+        return [0]
+    sizes = sum(np.bincount(groups[start : start + _SLICE], minlength=256) for start in range(0, groups.size, _SLICE))
+    return [int(group) for group in np.flatnonzero(sizes)]
+
+
+def _parts(groups: NDArray[np.uint8] | None, group: int, count: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """One slice of all positions after the other, and which of its positions are members of the group."""
+    for start in range(0, count, _SLICE):
+        part = slice(start, min(start + _SLICE, count))
+        members = np.arange(part.stop - start) if groups is None else np.flatnonzero(groups[part] == group)
+        if members.size:
+            yield part, members
+
+
+def _join_extra(coder: constriction.stream.stack.AnsCoder, buckets: Buckets, values: NDArray[np.int32]) -> None:
+    """Turn symbols [n] into the values that they and the extra bits to come stand for, in place."""
+    slices = [slice(start, start + _SLICE) for start in range(0, values.size, _SLICE)]
+    num_extra = np.empty(values.size, np.uint8)
+    for part in slices:
+        num_extra[part] = buckets.num_extra(values[part])
+    widths = [width for width in _groups(num_extra) if width]
+    extra = np.zeros(values.size if widths else 1, np.uint32)
+    for width in widths:
+        for low in reversed(range(0, width, _RAW_BITS)):
+            model = constriction.stream.model.Uniform(1 << min(width - low, _RAW_BITS))
+            for part, members in _parts(num_extra, width, values.size):
+                extra[part][members] |= coder.decode(model, len(members)).astype(np.uint32) << np.uint32(low)
+    for part in slices:
+        values[part] = buckets.join(values[part], extra[part] if widths else extra)
+
+
 def _encode_raw(coder: constriction.stream.stack.AnsCoder, width: int, bits: NDArray[np.uint32]) -> None:
-    """Write the `width` low bits of each number, in parts of at most 16, as constriction's models are 24 bits wide."""
-    for low in range(0, width, 16):
-        part = (bits >> low) & ((1 << min(width - low, 16)) - 1)
-        coder.encode_reverse(part.astype(np.int32), constriction.stream.model.Uniform(1 << min(width - low, 16)))
-
-
-def _decode_raw(coder: constriction.stream.stack.AnsCoder, width: int, count: int) -> NDArray[np.uint32]:
-    bits = np.zeros(count, np.uint32)
-    for low in reversed(range(0, width, 16)):
-        part = coder.decode(constriction.stream.model.Uniform(1 << min(width - low, 16)), count)
-        bits |= part.astype(np.uint32) << np.uint32(low)
-    return bits
+    """Write the `width` low bits of each number, part by part."""
+    for low in range(0, width, _RAW_BITS):
+        size = min(width - low, _RAW_BITS)
+        part = (bits >> low) & ((1 << size) - 1)
+        coder.encode_reverse(part.astype(np.int32), constriction.stream.model.Uniform(1 << size))

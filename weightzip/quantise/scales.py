@@ -32,7 +32,7 @@ class Scales:
         return classes
 
 
-def fit_scales(values: NDArray[np.float32]) -> Scales:
+def fit_scales(values: NDArray[np.floating]) -> Scales:
     """Scales for values [rows, columns] given in units of the step size.
 
     Of no, row, column, and row x column scales the one with the shortest code is taken.

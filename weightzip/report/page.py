@@ -10,12 +10,11 @@ from datetime import datetime, timezone
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from weightzip.report.machine import machine_kind, versions
 from weightzip.report.plot import draw_points
-from weightzip.report.points import AUTO, OWN, PAPER, Point, by_method, smallest_within
 from weightzip.report.result import Report
 from weightzip.report.study_plots import draw_losses, draw_times
 from weightzip.report.style import DARK, LIGHT, Theme, to_svg
+from weightzip.results import AUTO, OWN, PAPER, Point, by_method, smallest_within
 
 _SECTIONS = {
     "header": "names, shapes, settings, the hash of every section",
@@ -48,8 +47,7 @@ def render(report: Report) -> str:
         **_study_figures(report),
         own_methods=OWN,
         sections=_SECTIONS,
-        versions=versions(),
-        machine=machine_kind(report.device),
+        results=report.results,
         date=datetime.now(timezone.utc).date().isoformat(),
     )
 
@@ -80,7 +78,7 @@ def _summary(report: Report) -> str:
         original = metric.format(report.original)
         return f"No lossy setting of weightzip keeps {metric.name} within {words} of the original's {original}."
     sentence = (
-        f"{own.ratio:.1f}x smaller, every byte counted: {report.model} goes from {report.input_bytes:,} to "
+        f"{own.ratio:.1f}x smaller, every byte counted: {report.model} goes from {report.results.input_bytes:,} to "
         f"{own.file_bytes:,} bytes, and {metric.name} from {metric.format(report.original)} to {metric.format(own.value)}"
     )
     if others is None:

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from weightzip.errors import UsageError
 from weightzip.report.metric import Metric
-from weightzip.report.points import Point, by_method
 from weightzip.report.style import LIGHT, Theme, method_style, new_axes, save_png
+from weightzip.results import Point, by_method
 
 _SHOWN_TOLERANCES = 3  # how far below the original the curve shows; what falls deeper has failed anyway
 _RATIO_TICKS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10000)

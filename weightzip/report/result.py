@@ -6,18 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightzip.report.metric import Metric
-from weightzip.report.points import Point
-from weightzip.report.study import Study
+from weightzip.results import AUTO, PAPER, Point, Results, StoredFile, Study, smallest_within
 
 PAGE, CURVE, POINTS = "report.html", "curve.png", "points.json"
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """Where the bytes of a point's file went: section_bytes sums to point.file_bytes, header included."""
-
-    point: Point
-    section_bytes: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -25,22 +16,14 @@ class Report:
     """Every method on one model and task, and the paper's findings.
 
     directory: holds report.html, curve.png and points.json. model: the checkpoint's file name. task: its name.
-    input_bytes: of all tensors. num_weights: elements of floating-point tensors. original: metric of the checkpoint.
-    files: where the bytes went, for the default codec's best file and the paper's. left_out: settings that the task could
-    not evaluate, with the reason. device: where VAEs were trained. seconds: of the whole report.
+    device: where VAEs were trained. seconds: of the whole report.
     """
 
     directory: Path
     model: str
     task: str
     metric: Metric
-    input_bytes: int
-    num_weights: int
-    original: float
-    points: tuple[Point, ...]
-    files: tuple[StoredFile, ...]
-    study: Study
-    left_out: tuple[str, ...]
+    results: Results
     seed: int
     device: str
     seconds: float
@@ -51,6 +34,34 @@ class Report:
         return f"{self.model} on {self.task}"
 
     @property
+    def points(self) -> tuple[Point, ...]:
+        """Every method at each of its settings."""
+        return tuple(stored.point for stored in self.results.files)
+
+    @property
+    def original(self) -> float:
+        """The metric of the checkpoint itself."""
+        return self.results.original
+
+    @property
+    def study(self) -> Study:
+        """The paper's findings, repeated."""
+        return self.results.study
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Settings that the task could not evaluate, with the reason."""
+        return self.results.left_out
+
+    @property
     def tolerance(self) -> float:
         """The loss of the metric up to which a setting counts as good."""
         return self.metric.tolerance(self.original)
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """The default codec's smallest good file (its best one, if none is good), and the paper's at its own setting."""
+        auto = [point for point in self.points if point.method == AUTO]
+        best = smallest_within(auto, self.tolerance) or max(auto, key=lambda point: point.value, default=None)
+        paper = next((point for point in self.points if point.method == PAPER), None)
+        return tuple(stored for stored in self.results.files if stored.point in (best, paper))

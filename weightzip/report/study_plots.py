@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from weightzip.report.study import LatentFinding, LinearFit, TrainingTime
 from weightzip.report.style import Theme, new_axes
+from weightzip.results import LatentFinding, LinearFit, TrainingTime
 
 _LIGHT = ("#0067b1", "#d1520a", "#008f68")
 _DARK = ("#58b0ff", "#ff9248", "#35d3a2")

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from weightzip.report.points import AUTO, LOSSLESS, PAPER
+from weightzip.results import AUTO, LOSSLESS, PAPER
 
 _PNG_DPI = 200
 

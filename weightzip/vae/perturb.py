@@ -23,6 +23,6 @@ def perturbed_batches(
 
     The copies are drawn as they are used, so their number costs time but no memory, and each epoch sees new ones.
     """
-    order = torch.randperm(copies * len(chunks), generator=generator) % len(chunks)
+    order = torch.randperm(copies * len(chunks), generator=generator, device=chunks.device) % len(chunks)
     for members in torch.split(order, batch_size):
         yield perturb(chunks[members], noise=noise, noisy_fraction=noisy_fraction, generator=generator)

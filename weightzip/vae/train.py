@@ -18,7 +18,7 @@ from weightzip.vae.width import hidden_width
 
 @dataclass(frozen=True)
 class VAESettings:
-    """The paper's settings; what it leaves open (marked *) was chosen by measurement, see docs of the preset.
+    """The paper's settings; what it leaves open (marked *) was chosen by measurement on the zoo.
 
     chunk: weights per block. latent: latents per block. hidden*: units of the hidden layer of encoder and decoder; None:
     as many as principal components explain 99% of the chunks' variance, at most 128 (see `hidden_width`).

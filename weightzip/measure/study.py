@@ -4,73 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.codec import PaperCodec
+from weightzip.measure.bench import Measured
+from weightzip.measure.jobs import training_seconds
+from weightzip.measure.meter import Meter
 from weightzip.progress import Progress, ProgressEvent
-from weightzip.report.bench import Measured
-from weightzip.report.jobs import training_seconds
-from weightzip.report.meter import Meter
-from weightzip.report.points import Point
+from weightzip.results import LatentFinding, LinearFit, TrainingTime
 from weightzip.vae import EpochLosses, VAESettings
 from weightzip.zoo import entry, names
 
 PAPER_MODELS = names()[:4]
 _TIMED_EPOCHS = 6
 _TIMED_HIDDEN = 64  # the same network for every model, as in the paper; the preset itself fits the width to the model
-
-
-@dataclass(frozen=True)
-class LatentFinding:
-    """The paper's codec at one number of latents per chunk.
-
-    hidden: units of the hidden layer. history: losses by epoch, until early stopping. float_decoder_value: the metric
-    with the decoder in fp32, before it is quantised for the file.
-    """
-
-    latent: int
-    hidden: int
-    point: Point
-    history: tuple[EpochLosses, ...]
-    float_decoder_value: float | None
-
-
-@dataclass(frozen=True)
-class TrainingTime:
-    """seconds_per_epoch: the fastest epoch after the first, training and validation copies together.
-
-    Processor time on a CPU, so that other work on the machine does not count; wall time on a GPU.
-    """
-
-    model: str
-    num_weights: int
-    seconds_per_epoch: float
-
-
-@dataclass(frozen=True)
-class LinearFit:
-    """Least squares: seconds per epoch = intercept + slope * number of weights; r_squared: explained share of variance."""
-
-    intercept: float
-    slope: float
-    r_squared: float
-
-
-@dataclass(frozen=True)
-class Study:
-    """The findings. times is empty and fit None unless the task is one of the paper's four.
-
-    timing: the settings under which times were taken.
-    """
-
-    latents: tuple[LatentFinding, ...]
-    times: tuple[TrainingTime, ...]
-    fit: LinearFit | None
-    timing: VAESettings
 
 
 def latent_findings(measured: Sequence[Measured]) -> tuple[LatentFinding, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from weightzip.baselines import sweep
 from weightzip.codec import AutoCodec, LosslessCodec, PaperCodec
 from weightzip.interface import Codec
-from weightzip.report.meter import USUAL_EPOCHS
-from weightzip.report.points import AUTO, LOSSLESS, PAPER
+from weightzip.measure.meter import USUAL_EPOCHS
+from weightzip.results import AUTO, LOSSLESS, PAPER
 from weightzip.vae import VAESettings
 
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.9, 2.4)  # 4x to 70x

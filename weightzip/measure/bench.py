@@ -16,9 +16,9 @@ from weightzip import checkpoint as checkpoints
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import Header, decode, encode
 from weightzip.errors import OutputError
+from weightzip.measure.jobs import Job
 from weightzip.progress import Progress
-from weightzip.report.jobs import Job
-from weightzip.report.points import Point
+from weightzip.results import Point
 from weightzip.tasks import Task, evaluate_state
 
 

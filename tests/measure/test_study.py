@@ -1,8 +1,11 @@
-"""Training time against model size, on two of the zoo's models."""
+"""Training time against model size."""
 
+import pytest
+
+from weightzip.measure import study
+from weightzip.measure.meter import Meter
 from weightzip.progress import ProgressEvent
-from weightzip.report import study
-from weightzip.report.meter import Meter
+from weightzip.results import TrainingTime
 from weightzip.vae import VAESettings
 
 
@@ -15,3 +18,11 @@ def test_training_time_grows_with_the_model(monkeypatch):
     assert (large.model, large.num_weights) == ("mnist-fnn", 185_300)
     assert 0 < small.seconds_per_epoch < large.seconds_per_epoch
     assert events[-1].done == events[-1].total
+
+
+def test_a_line_is_fitted_exactly():
+    times = [TrainingTime(f"model {weights}", weights, 0.5 + 2e-6 * weights) for weights in (1000, 50_000, 200_000)]
+    fit = study.linear_fit(times)
+    assert fit is not None
+    assert (fit.intercept, fit.slope, fit.r_squared) == pytest.approx((0.5, 2e-6, 1.0))
+    assert study.linear_fit(times[:2]) is None

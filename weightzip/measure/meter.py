@@ -37,4 +37,4 @@ class Meter:
 
     def _report(self, beyond: float, detail: str) -> None:
         done = min(_UNITS, round(_UNITS * (self._spent + beyond) / self._total))
-        self._progress(ProgressEvent("report", done, _UNITS, detail))
+        self._progress(ProgressEvent("measuring", done, _UNITS, detail))

@@ -11,17 +11,18 @@ from pathlib import Path
 import torch
 
 import weightzip
+from weightzip.results import Machine
 
 _LIBRARIES = ("torch", "numpy", "constriction", "zstandard")
 
 
-def versions() -> dict[str, str]:
-    """Versions of weightzip, Python and the libraries that matter for numbers."""
+def this_machine(device: str) -> Machine:
+    """The machine, with its VAEs trained on `device`; versions of weightzip, Python and the libraries that matter."""
     found = {"weightzip": weightzip.__version__, "Python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in _LIBRARIES}
+    return Machine(_kind(device), found | {name: metadata.version(name) for name in _LIBRARIES})
 
 
-def machine_kind(device: str) -> str:
+def _kind(device: str) -> str:
     """E.g. "Linux, 2 cores, x86_64 (some CPU), training on the CPU"."""
     cores = os.cpu_count() or 1
     cpu = next(_cpu_models(), "")

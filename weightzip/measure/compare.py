@@ -1,0 +1,86 @@
+"""Measuring one checkpoint on one task: every job, and the paper's findings."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weightzip.checkpoint import Checkpoint
+from weightzip.errors import TaskError
+from weightzip.measure.bench import Bench, Measured, checkpoint_bytes
+from weightzip.measure.jobs import Job, latent_jobs, main_jobs
+from weightzip.measure.machine import this_machine
+from weightzip.measure.meter import Meter
+from weightzip.measure.study import PAPER_MODELS, latent_findings, linear_fit, timing_seconds, timing_settings, training_times
+from weightzip.progress import Progress
+from weightzip.results import PAPER, Point, Results, StoredFile, Study
+from weightzip.tasks import Task
+from weightzip.threads import limited_threads
+from weightzip.vae import VAESettings
+
+_SMALL = 32 << 20  # bytes of tensors below which a second thread gains little, and loses much on a busy machine
+
+
+def compare(checkpoint: Checkpoint, task: Task, vae: VAESettings, device: str, progress: Progress) -> Results:
+    """Every method at its settings, each through a file on disk, and the paper's findings.
+
+    vae: settings of the paper's codec; twice and half their number of latents are measured, too. device: where VAEs train.
+    Settings that the task cannot evaluate are left out by name. Raises TaskError where it cannot evaluate the checkpoint.
+    """
+    with _bench(checkpoint, task) as bench:
+        jobs = [*main_jobs(bench.num_weights, vae, device), *latent_jobs(bench.num_weights, vae, device)]
+        timed = task.name in {f"zoo:{name}" for name in PAPER_MODELS}
+        total = sum(_seconds(job, bench) for job in jobs) + (timing_seconds(vae) if timed else 0.0)
+        meter = Meter(progress, total)
+        times = training_times(vae, device, meter) if timed else ()
+        measured, left_out = _measure(bench, jobs, meter)
+    findings = latent_findings([item for item in measured if item.point.method == PAPER])
+    return Results(
+        input_bytes=bench.input_bytes,
+        num_weights=bench.num_weights,
+        original=bench.original,
+        files=tuple(StoredFile(item.point, item.section_bytes) for item in measured),
+        study=Study(findings, times, linear_fit(times), timing_settings(vae)),
+        left_out=left_out,
+        machine=this_machine(device),
+    )
+
+
+def quick_curve(checkpoint: Checkpoint, task: Task, progress: Progress) -> list[Point]:
+    """Every method but the paper's, which alone has to train. Raises TaskError where the task cannot evaluate a setting."""
+    with _bench(checkpoint, task) as bench:
+        jobs = [job for job in main_jobs(bench.num_weights, VAESettings(), "cpu") if job.method != PAPER]
+        meter = Meter(progress, sum(_seconds(job, bench) for job in jobs))
+        points = []
+        for job in jobs:
+            with meter.job(f"{job.method}, {job.setting}", _seconds(job, bench)) as inner:
+                points.append(bench.measure(job, inner).point)
+    return points
+
+
+@contextlib.contextmanager
+def _bench(checkpoint: Checkpoint, task: Task) -> Iterator[Bench]:
+    """A bench with a folder for its files, which is gone when the block ends."""
+    threads = 1 if checkpoint_bytes(checkpoint) < _SMALL else None
+    with limited_threads(threads), tempfile.TemporaryDirectory(prefix="weightzip-") as scratch:
+        yield Bench(checkpoint, task, Path(scratch))
+
+
+def _measure(bench: Bench, jobs: Sequence[Job], meter: Meter) -> tuple[list[Measured], tuple[str, ...]]:
+    """What the jobs give, and those that the task could not evaluate, with the reason."""
+    measured: list[Measured] = []
+    left_out: list[str] = []
+    for number, job in enumerate(jobs, start=1):
+        title = f"{job.method}, {job.setting} ({number} of {len(jobs)})"
+        with meter.job(title, _seconds(job, bench)) as inner:
+            try:
+                measured.append(bench.measure(job, inner))
+            except TaskError as error:  # a metric may be undefined for weights that far off
+                left_out.append(f"{job.method}, {job.setting}: {error}")
+    return measured, tuple(left_out)
+
+
+def _seconds(job: Job, bench: Bench) -> float:
+    return job.seconds + bench.evaluation_seconds
