@@ -1,7 +1,7 @@
 """What the baselines' tests share: a way through encode, JSON and decode, and the size of what was written."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -11,20 +11,6 @@ from weightzip.baselines import CODECS
 from weightzip.interface import Codec, Payload, TensorSpec
 
 Recode = Callable[[Codec, Mapping[str, Tensor]], dict[str, Tensor]]
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from a second thread, and lose much where the machine is shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
