@@ -5,6 +5,9 @@ The identity member of the linear-Gaussian family: block = weight, decoder = ste
     tensor --view--> matrix [rows, columns] --/ step--> scales, symbols --entropy code--> sections "scales", "symbols"
                        one step for all matrices (reverse water-filling), finer ones for vectors --> section "steps"
 
+The common step goes by the deviation of the middle weight's matrix, and a matrix far larger or smaller keeps one within reach
+of its own: batch norms' variances can be a million times a weight, and must not set the step of anything else.
+
 Steps in proportion to each tensor's deviation, or to its root, were tried: at equal size both cost accuracy on the zoo.
 """
 
@@ -29,7 +32,8 @@ from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.quantise import TRADEOFF
 
 DEFAULT_STEP = 0.5
-_SMALL_TENSOR_OCTAVES = 3  # how much finer biases and norms are: few bytes, and each value moves a whole channel
+_VECTOR_FINER = 8.0  # how much finer biases and norms are: few bytes, and each value moves a whole channel
+_MOST_FINER, _MOST_COARSER = 8.0, 2.0  # how far the common step may be from a step by the matrix's own deviation
 _STEPS_PER_OCTAVE = 4
 _MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
 _MAX_EXPONENT = 400
@@ -132,10 +136,43 @@ def _from_steps(symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
 
 def _steps(ranks: Sequence[int], views: Sequence[NDArray[np.float64]], step: float) -> tuple[float, list[int]]:
     """A base step and, per tensor, its step's distance from it in quarter octaves."""
-    energy = sum(float(np.square(view).sum()) for view in views)
-    deviation = math.sqrt(energy / max(sum(view.size for view in views), 1)) or 1.0
-    finer = -_STEPS_PER_OCTAVE * _SMALL_TENSOR_OCTAVES
-    return float(f"{step * deviation:.4e}"), [finer if rank < 2 else 0 for rank in ranks]
+    sizes = [_deviation(view) for view in views]
+    common = _common_deviation(ranks, views, sizes)
+    base = float(f"{step * common:.4e}")
+
+    def code(rank: int, view: NDArray[np.float64], deviation: float) -> int:
+        if rank < 2:
+            wanted = min(step, DEFAULT_STEP) * _vector_size(view) / _VECTOR_FINER
+        else:
+            wanted = step * min(max(common, deviation / _MOST_FINER), deviation * _MOST_COARSER)
+        return round(_STEPS_PER_OCTAVE * math.log2(wanted / base)) if wanted > 0 else 0
+
+    return base, [code(*item) for item in zip(ranks, views, sizes, strict=True)]
+
+
+def _deviation(view: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(view).mean())) if view.size else 0.0
+
+
+def _common_deviation(ranks: Sequence[int], views: Sequence[NDArray[np.float64]], deviations: Sequence[float]) -> float:
+    """The deviation of the matrix in which the median weight lies; a few tensors of another size do not move it."""
+    matrices = sorted((d, view.size) for rank, view, d in zip(ranks, views, deviations, strict=True) if rank > 1 and d > 0)
+    if not matrices:
+        return max(deviations, default=0.0) or 1.0
+    seen = np.cumsum([size for _, size in matrices])
+    return matrices[int(np.searchsorted(seen, seen[-1] / 2))][0]
+
+
+def _vector_size(view: NDArray[np.float64]) -> float:
+    """What a vector's step is measured by: its median magnitude, or the smallest one where all values are positive.
+
+    The latter are gains and variances; they multiply or divide, so that even the smallest needs a relative precision.
+    """
+    magnitudes = np.abs(view[view != 0])
+    if not magnitudes.size:
+        return 0.0
+    typical = np.median(magnitudes) if bool((view < 0).any()) else magnitudes.min()
+    return max(float(typical), float(magnitudes.max()) * 2.0**-24)
 
 
 def _step(base: float, code: int) -> float:
