@@ -50,6 +50,8 @@ def restore(
     if not restored.complete:
         out.message(f"{target}: holds the model's tensors only; the source held more, which a .pt file would hold as well")
     summary["input"], summary["output"] = str(file), str(target)
-    restored_bytes = sum(value.nbytes for value in state.values())
-    line = f"{file} -> {target}: {summary['file_bytes']:,} -> {restored_bytes:,} bytes, {len(state)} tensors"
-    out.result(summary, lambda: [line.removesuffix("s") if len(state) == 1 else line, *both_ratios(summary)])
+    whole = tensor is None and restored.complete
+    count = summary["tensors"] if whole else len(state)
+    num_bytes = summary["input_bytes"] if whole else sum(value.nbytes for value in state.values())
+    line = f"{file} -> {target}: {summary['file_bytes']:,} -> {num_bytes:,} bytes, {count} tensor{'s' if count != 1 else ''}"
+    out.result(summary, lambda: [line, *both_ratios(summary)])

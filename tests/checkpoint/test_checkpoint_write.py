@@ -9,6 +9,7 @@ import pytest
 import torch
 from checkpoint_trees import assert_same
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from weightzip.checkpoint import fits_safetensors, from_object, output_format, read, rebuild, write
@@ -110,3 +111,15 @@ def test_what_fits_into_safetensors():
     assert not fits_safetensors(from_object({"w": weight, "epoch": 1}).layout)
     assert not fits_safetensors(from_object({"model": OrderedDict(w=weight)}).layout)
     assert not fits_safetensors(from_object([weight]).layout)
+
+
+def test_safetensors_keep_the_order_of_the_source(tmp_path):
+    """The library sorts by dtype and name; readers see the order in which the data lies."""
+    state = {"z": torch.randn(3), "a": torch.ones(2, dtype=torch.int8), "m": torch.zeros(2, 0), "b": torch.randn(2, 2).half()}
+    checkpoint = from_object(state)
+    path = tmp_path / "a.safetensors"
+    write(checkpoint.layout, checkpoint.tensors, path, "safetensors")
+    loaded = load_file(path)
+    assert_same(state, {key: loaded[key] for key in state})
+    again = read(path)
+    assert list(again.tensors) == list(state)

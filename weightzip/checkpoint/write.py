@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ _SUFFIXES: dict[str, Format] = {
     ".bin": "torch",
     ".ckpt": "torch",
 }
+
+_METADATA = "__metadata__"  # the one entry of a safetensors header that is no tensor
 
 
 def output_format(path: Path, layout: Layout) -> Format:
@@ -82,12 +85,38 @@ def _write_safetensors(layout: Layout, state: dict[str, Tensor], path: Path) -> 
     metadata = {"format": "pt"} if layout.format == "torch" else layout.metadata  # readers ask where it comes from
     try:
         save_file(_separate(state), path, metadata=dict(metadata) if metadata is not None else None)
+        _put_in_order(path, list(state))
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number) if code else str(error)) from error
     except KeyError as error:
         raise UnsupportedCheckpointError(f"safetensors cannot hold {error.args[0]}; write a .pt file instead") from error
+
+
+def _put_in_order(path: Path, keys: list[str]) -> None:
+    """Rewrite a safetensors file with its tensors in the order of `keys`; the library sorts them by dtype and name.
+
+    The format (a length, a JSON header, the data) is left to the library: only the order of the entries changes.
+    """
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    if [key for key in header if key != _METADATA] == keys:
+        return
+    ordered = {_METADATA: header[_METADATA]} if _METADATA in header else {}
+    spans, end = [], 0
+    for key in keys:
+        first, last = header[key]["data_offsets"]
+        spans.append((start + first, start + last))
+        ordered[key] = {**header[key], "data_offsets": [end, end + last - first]}
+        end += last - first
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for first, last in spans:
+            file.write(memoryview(data)[first:last])
 
 
 def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
