@@ -73,7 +73,7 @@ class PaperCodec:
             raise UsageError(f"--latent {self.settings.latent} is too large for --chunk {self.settings.chunk}: {_LATENT_LIMIT}")
         offset, scale = _standardisation(chunks)
         blocks = (chunks.values - offset) / scale  # [n, chunk]
-        # One thread: the sums, and so the bytes, must not depend on how many there are (a second one gains little here).
+        # One thread: the sums, and so the bytes, must not depend on how many there are.
         with limited_threads(1):
             model, history = train(blocks, self.settings, device=torch.device(self.device), progress=progress)
             stored = _quantise(model.cpu(), blocks, self.stored_error)

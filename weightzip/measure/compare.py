@@ -20,7 +20,7 @@ from weightzip.tasks import Task
 from weightzip.threads import limited_threads
 from weightzip.vae import VAESettings
 
-_SMALL = 32 << 20  # bytes of tensors below which a second thread gains little, and loses much on a busy machine
+_SMALL = 32 << 20  # bytes of tensors below which one thread is used: on a busy machine a second one loses much
 
 
 def compare(checkpoint: Checkpoint, task: Task, vae: VAESettings, device: str, progress: Progress) -> Results:

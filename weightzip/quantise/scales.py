@@ -15,7 +15,7 @@ MAX_CLASSES = 24
 _CLASS_OF_ONE_STEP = 6  # the class of values whose deviation is one step; 3 octaves below it symbols are nearly all zero
 _HALF_OCTAVES = 2  # classes per octave of the deviation
 _ITERATIONS = 4
-_BITS_PER_CODE = 3.0  # what one row or column code costs, measured on the zoo's checkpoints
+_BITS_PER_CODE = 3.0  # of one row or column: 1.7 to 3.3 on the zoo, most in the smallest files, where it matters most
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _separable(power: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
 
 
 def _bits(row: NDArray[np.float64], column: NDArray[np.float64]) -> float:
-    """About the bits that values with these variances (in squared steps) take: 1/2 log2(1 + 12 v), a bound at every rate."""
+    """About the bits that values with these variances (in squared steps) take: 1/2 log2(1 + 12 v), a smooth estimate."""
     return float(0.5 * np.log2(1.0 + 12.0 * row[:, None] * column[None, :]).sum())
 
 
