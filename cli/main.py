@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from weightzip import __version__
+from weightzip.cli.bench import bench
 from weightzip.cli.compress import compress
 from weightzip.cli.demo import demo
 from weightzip.cli.errors import Interrupts, explain
@@ -36,7 +37,7 @@ def main() -> None:
     """
 
 
-for _command in (compress, restore, info, test, report, zoo, demo):
+for _command in (compress, restore, info, test, report, bench, zoo, demo):
     main.add_command(_command)
 
 

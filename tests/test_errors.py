@@ -16,6 +16,7 @@ EXIT_CODES = {
     "TargetError": 1,
     "OutputError": 1,
     "TaskError": 1,
+    "MeasurementError": 1,
 }
 
 

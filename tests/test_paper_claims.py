@@ -1,7 +1,8 @@
 """What Cheng et al. (2024) claim, and what this repository adds to it, on the paper's own four models.
 
 For each: about 30x in the paper's accounting at the same accuracy, after restoring in a process that has nothing but the
-.wz file; and a stored decoder that costs next to nothing against one in float32.
+.wz file. By default storing the decoder may cost half a point against the trained network itself, for a whole file of a
+twelfth or less; at `stored_error` 0.015 it costs next to nothing, for about a tenth.
 """
 
 import functools
@@ -28,13 +29,18 @@ PAPER_MODELS = ["mnist-fnn", "mnist-cnn", pytest.param("mnist-rnn", marks=pytest
 
 @dataclass(frozen=True)
 class Compressed:
-    """A model of the zoo, its .wz file of the paper preset, and the accuracy with a decoder stored in float32's precision."""
+    """A model of the zoo, its .wz file of the paper preset, and what else was made of the network trained for it.
+
+    with_float_decoder: accuracy before anything was quantised. finely_stored, fine_ratio: of a file at stored_error 0.015.
+    """
 
     name: str
     file: Path
     summary: weightzip.Summary
     original: float
-    with_exact_decoder: float
+    with_float_decoder: float
+    finely_stored: float
+    fine_ratio: float
 
 
 @pytest.fixture(scope="module", params=PAPER_MODELS)
@@ -57,13 +63,19 @@ def compressed(request, tmp_path_factory):
         patch.setattr(paper, "train", train_once)
         summary = weightzip.compress(checkpoint, file, preset="paper", seed=0, device="cpu")
         source = read(checkpoint)
-        exact = encode(source, PaperCodec(stored_error=1e-6))
+        fine = encode(source, PaperCodec(stored_error=0.015))
+
+    def accuracy_of(tensors):
+        return evaluate_state(task, state_dict(source.layout, {name: tensors[name] for name in source.tensors}))
+
     return Compressed(
         name,
         file,
         summary,
-        original=evaluate_state(task, state_dict(source.layout, source.tensors)),
-        with_exact_decoder=evaluate_state(task, state_dict(exact.header.layout, exact.restored)),
+        original=accuracy_of(source.tensors),
+        with_float_decoder=accuracy_of(fine.notes["float_decoder"]),
+        finely_stored=accuracy_of(fine.restored),
+        fine_ratio=4 * entry(name).num_weights / len(fine.pack()),
     )
 
 
@@ -89,12 +101,17 @@ def test_thirty_times_smaller_in_the_papers_accounting(compressed):
 def test_the_whole_file_counts_every_byte(compressed):
     assert compressed.summary["file_bytes"] == compressed.file.stat().st_size
     assert compressed.summary["ratio"] == 4 * entry(compressed.name).num_weights / compressed.file.stat().st_size
-    assert compressed.summary["ratio"] > 1
+    assert compressed.summary["ratio"] >= 12
 
 
 def test_accuracy_within_a_point_of_the_original(compressed, accuracy):
     assert accuracy >= compressed.original - 1.0
 
 
-def test_storing_the_decoder_costs_at_most_a_fifth_of_a_point(compressed, accuracy):
-    assert accuracy >= compressed.with_exact_decoder - 0.2
+def test_storing_the_decoder_costs_at_most_half_a_point(compressed, accuracy):
+    assert accuracy >= compressed.with_float_decoder - 0.5
+
+
+def test_storing_the_decoder_finely_costs_at_most_a_fifth_of_a_point(compressed):
+    assert compressed.finely_stored >= compressed.with_float_decoder - 0.2
+    assert compressed.fine_ratio >= 9

@@ -61,3 +61,7 @@ class OutputError(WeightzipError):
 
 class TaskError(WeightzipError):
     """A task is incomplete, raised while evaluating, or needs data that cannot be had here."""
+
+
+class MeasurementError(WeightzipError):
+    """A codec that is measured in a process of its own failed; the message says which and how."""

@@ -56,7 +56,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
     return Summary(
         input=source,
         output=output,
-        preset=header.codec,
+        preset=header.codec.split(".")[0],
         tensors=len(header.tensors),
         weights=weights,
         input_bytes=input_bytes,

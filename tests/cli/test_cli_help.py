@@ -11,6 +11,7 @@ COMMANDS = (
     ["info"],
     ["test"],
     ["report"],
+    ["bench"],
     ["zoo"],
     ["zoo", "list"],
     ["zoo", "train"],
@@ -59,7 +60,7 @@ def test_a_mistyped_command_suggests_the_close_one(run, typed, meant):
 
 
 def test_an_unknown_command_lists_what_there_is(run):
-    assert "choose from compress, demo" in run("xyzzy").err
+    assert "choose from bench, compress, demo" in run("xyzzy").err
 
 
 @pytest.mark.parametrize("arguments", [[], ["zoo"]], ids=["weightzip", "zoo"])

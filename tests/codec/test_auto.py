@@ -12,7 +12,6 @@ from weightzip.codec.auto import BoundedCodec
 from weightzip.entropy import encode_integers
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
-from weightzip.quantise import TRADEOFF
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 DISTRIBUTIONS = {
@@ -53,58 +52,60 @@ def test_any_shape_distribution_and_dtype_comes_back(through_bytes, shapes, dist
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("distribution", ["gaussian", "heavy tails", "one outlier", "two scales"])
+@pytest.mark.parametrize("distribution", ["gaussian", "heavy tails", "two scales"])
 def test_the_error_is_that_of_the_step(through_bytes, distribution, dtype):
-    """With rounding, no weight of a matrix is off by more than half a step of its deviation (and the dtype's precision)."""
-    weights = DISTRIBUTIONS[distribution](1200).reshape(30, 40).to(dtype)
-    decoded = through_bytes({"w": weights}, AutoCodec(step=0.25, tradeoff=0.0))
+    """Trellis-coded errors have a variance of about 0.3 squared fine steps (less where most values round to nothing)."""
+    weights = DISTRIBUTIONS[distribution](12_000).reshape(100, 120).to(dtype)
     deviation = float(weights.double().square().mean().sqrt())
-    error = (decoded.tensors["w"].double() - weights.double()).abs()
-    limit = 0.125 * deviation * 1.0001 + weights.double().abs() * torch.finfo(dtype).eps
-    assert (error <= limit).all()
-    assert float(error.max()) > 0.1 * deviation  # the step is really as coarse as was asked
+    decoded = through_bytes({"w": weights}, AutoCodec(step=0.1))
+    error = (decoded.tensors["w"].double() - weights.double()) / (0.1 * deviation)
+    rounding = (weights.double().abs() * torch.finfo(dtype).eps / (0.1 * deviation)).square().mean()
+    assert float(error.square().mean() - rounding) < 0.4
+    assert float(error.square().mean()) > 0.03  # the step is really as coarse as was asked
 
 
-def test_the_size_is_near_what_rate_distortion_theory_allows():
-    """At a step of a quarter deviation a Gaussian takes log2(sqrt(2 pi e) / 0.25) = 4.05 bits; the price of bits saves some."""
+@pytest.mark.parametrize(("step", "gap"), [(0.1, 0.04), (0.3, 0.06), (0.6, 0.08)])
+def test_the_size_is_near_what_rate_distortion_theory_allows(step, gap):
+    """A Gaussian takes 1/2 log2(variance / error) bits at least; scalar quantisation is 0.25 bit above that."""
     weights = {"w": torch.randn(400, 500)}
-    payload = AutoCodec(step=0.25, tradeoff=0.0).encode(weights)
+    payload = AutoCodec(step=step).encode(weights)
+    error = AutoCodec.decode(payload, specs_of(weights))["w"] - weights["w"]
     bits = 8 * sum(map(len, payload.sections.values())) / 200_000
-    assert 4.04 < bits < 4.07
-    cheaper = AutoCodec(step=0.25).encode(weights)
-    assert sum(map(len, cheaper.sections.values())) < 0.999 * sum(map(len, payload.sections.values()))
+    bound = 0.5 * math.log2(1 / float(error.square().mean()))
+    assert bound < bits < bound + gap + 0.02
 
 
-def test_the_price_of_bits_lowers_error_plus_bits():
-    weights = {"w": torch.randn(200, 200)}
-    costs = []
-    for tradeoff in (0.0, TRADEOFF):
-        codec = AutoCodec(step=0.5, tradeoff=tradeoff)
-        payload = codec.encode(weights)
-        error = AutoCodec.decode(payload, specs_of(weights))["w"] - weights["w"]
-        step = payload.meta["step"]
-        costs.append(float((error / step).square().sum()) + TRADEOFF * 8 * len(payload.sections["symbols"]))
-    assert costs[1] < 0.997 * costs[0]
+def test_correlated_weights_take_fewer_bits():
+    """Filters of smooth taps: a transform finds them, and its basis is paid for."""
+    smooth = torch.cumsum(torch.randn(64, 64, 16), dim=2)
+    shuffled = smooth.reshape(-1)[torch.randperm(smooth.numel())].reshape(smooth.shape)
+    sizes = [sum(map(len, AutoCodec(step=0.3).encode({"w": w}).sections.values())) for w in (smooth, shuffled)]
+    assert sizes[0] < 0.75 * sizes[1]
 
 
 def largest_error(tensors, restored, name):
     return float((restored[name] - tensors[name]).abs().max())
 
 
+def mean_square(tensors, restored, name):
+    return float((restored[name] - tensors[name]).square().mean())
+
+
 def test_matrices_of_like_deviation_share_one_step():
     tensors = {"a": torch.randn(60, 60), "b": 0.8 * torch.randn(50, 50), "c": 1.5 * torch.randn(40, 40)}
-    payload = AutoCodec(step=0.5, tradeoff=0.0).encode(tensors)
+    payload = AutoCodec(step=0.1).encode(tensors)
     restored = AutoCodec.decode(payload, specs_of(tensors))
     for name in tensors:
-        assert 0.45 * payload.meta["step"] < largest_error(tensors, restored, name) <= 0.5 * payload.meta["step"] * 1.0001
+        assert 0.2 < mean_square(tensors, restored, name) / payload.meta["step"] ** 2 < 0.33
 
 
 def test_a_matrix_far_larger_or_smaller_keeps_a_step_within_reach_of_its_own_deviation():
     tensors = {"usual": torch.randn(90, 90), "large": 1e4 * torch.randn(50, 50), "small": 1e-4 * torch.randn(50, 50)}
-    restored = recode(tensors, AutoCodec(step=0.5, tradeoff=0.0))
-    assert 0.2 < largest_error(tensors, restored, "usual") < 0.3
-    assert 200 < largest_error(tensors, restored, "large") < 450  # an eighth of a step by its own deviation: 625 / 2
-    assert 3e-5 < largest_error(tensors, restored, "small") < 6e-5  # twice such a step: 1e-4 / 2
+    restored = recode(tensors, AutoCodec(step=0.2))
+    roots = {name: math.sqrt(mean_square(tensors, restored, name)) for name in tensors}
+    assert 0.09 < roots["usual"] < 0.12
+    assert 110 < roots["large"] < 150  # an eighth of a step by its own deviation, 250, times the root of 0.25 to 0.33
+    assert 1.7e-5 < roots["small"] < 2.4e-5  # twice such a step, 4e-5
 
 
 def test_a_batch_norm_s_variances_spoil_neither_the_weights_nor_each_other():
@@ -112,15 +113,29 @@ def test_a_batch_norm_s_variances_spoil_neither_the_weights_nor_each_other():
     variances = torch.exp(3 * torch.randn(256, generator=generator)) * 1e4
     tensors = {"conv": 0.05 * torch.randn(64, 64, 3, 3, generator=generator), "running_var": variances}
     restored = recode(tensors, AutoCodec())
-    assert float((restored["conv"] - tensors["conv"]).square().mean() / tensors["conv"].square().mean()) < 0.03
+    assert float((restored["conv"] - tensors["conv"]).square().mean() / tensors["conv"].square().mean()) < 0.04
     relative = (restored["running_var"] / variances - 1).abs()
-    assert float(relative.max()) < 0.04
+    assert float(relative.max()) < 0.06
+
+
+def test_no_vector_is_coarser_than_the_matrices():
+    """Where errors are summed over all tensors, those of large vectors must not drown all others."""
+    tensors = {"w": torch.randn(50, 50), "running_var": 1e5 * torch.rand(64)}
+    restored = recode(tensors, AutoCodec(step=0.3))
+    assert mean_square(tensors, restored, "running_var") < 4 * mean_square(tensors, restored, "w")
 
 
 def test_vectors_are_never_coarser_than_at_the_default_quality():
     bias = {"w": torch.randn(50, 50), "bias": torch.randn(50)}
-    coarse, usual = (recode(bias, AutoCodec(step=step, tradeoff=0.0)) for step in (4.0, 0.5))
-    assert largest_error(bias, coarse, "bias") < 2 * largest_error(bias, usual, "bias")
+    coarse, usual = (recode(bias, AutoCodec(step=step)) for step in (4.0, 0.3))
+    assert mean_square(bias, coarse, "bias") < 2 * mean_square(bias, usual, "bias")
+
+
+def test_a_shift_moves_one_tensor_s_step():
+    tensors = {"a": torch.randn(60, 60), "b": torch.randn(60, 60)}
+    plain, moved = (recode(tensors, AutoCodec(step=0.1, shifts=shifts)) for shifts in ({}, {"b": -8}))
+    assert mean_square(tensors, moved, "a") == pytest.approx(mean_square(tensors, plain, "a"), rel=0.1)
+    assert mean_square(tensors, moved, "b") == pytest.approx(mean_square(tensors, plain, "b") / 16, rel=0.2)
 
 
 def test_bounds_hold_for_each_tensor():
@@ -177,7 +192,13 @@ def payload():
 @pytest.mark.parametrize("step", [None, 1, "1", True, 0.0, -1.0, math.nan, math.inf])
 def test_a_malformed_step_is_refused(payload, step):
     with pytest.raises(FormatError, match="exactly a positive step size"):
-        AutoCodec.decode(Payload(payload.sections, {"step": step}), SPECS)
+        AutoCodec.decode(Payload(payload.sections, {**payload.meta, "step": step}), SPECS)
+
+
+@pytest.mark.parametrize("states", [None, 0, 2, 8, "256", True])
+def test_a_machine_that_is_not_known_is_refused(payload, states):
+    with pytest.raises(FormatError, match="machine must have 1 or 256 states"):
+        AutoCodec.decode(Payload(payload.sections, {**payload.meta, "states": states}), SPECS)
 
 
 def test_an_unknown_field_is_refused(payload):
@@ -185,7 +206,7 @@ def test_an_unknown_field_is_refused(payload):
         AutoCodec.decode(Payload(payload.sections, {**payload.meta, "more": 1}), SPECS)
 
 
-@pytest.mark.parametrize("section", ["scales", "steps", "symbols"])
+@pytest.mark.parametrize("section", ["model", "steps", "symbols"])
 def test_a_missing_section_is_refused(payload, section):
     del payload.sections[section]
     with pytest.raises(FormatError, match="exactly the sections"):
@@ -208,7 +229,7 @@ def test_a_step_code_out_of_range_is_refused(payload):
 def test_a_step_beyond_all_numbers_is_refused(payload, step, code):
     payload.sections["steps"] = encode_integers([code])
     with pytest.raises(FormatError, match="step size is out of range"):
-        AutoCodec.decode(Payload(payload.sections, {"step": step}), SPECS)
+        AutoCodec.decode(Payload(payload.sections, {**payload.meta, "step": step}), SPECS)
 
 
 def test_an_empty_tensor_with_an_enormous_side_costs_no_time(payload):

@@ -1,13 +1,15 @@
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 import torch
 
 import weightzip.codec.paper as paper
+import weightzip.codec.paper_quantise as paper_quantise
 from weightzip.checkpoint import from_object
 from weightzip.codec import PaperCodec, decode, encode
+from weightzip.codec.paper_header import PaperHeader, working_bytes
+from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.container import pack
 from weightzip.errors import FormatError, LimitError, UsageError
 from weightzip.interface import Payload, TensorSpec
@@ -36,10 +38,23 @@ def payload(tensors, tiny_vae):
     return PaperCodec(tiny_vae).encode(tensors)
 
 
-def posterior_deviation(model, blocks):
-    """Of each latent dimension, the root mean square over the blocks: the step of its stored values."""
-    with torch.no_grad():
-        return torch.exp(0.5 * model.posterior(blocks).log_variance).double().square().mean(dim=0).sqrt().numpy()
+@pytest.fixture
+def trained(monkeypatch):
+    """A list that each encoding adds its trained network to, as it was stored, and what was stored."""
+    seen = []
+
+    def remember(network, stored_error):
+        stored = store(network, stored_error)
+        seen.append((network, stored))
+        return stored
+
+    store = paper.store
+    monkeypatch.setattr(paper, "store", remember)
+    return seen
+
+
+def flat(tensors):
+    return torch.cat([tensor.reshape(-1) for tensor in tensors.values()]).double()
 
 
 def test_the_latents_are_as_many_as_the_paper_counts(payload, tensors, tiny_vae):
@@ -60,7 +75,7 @@ def test_nothing_but_latents_and_decoder_is_stored(payload):
 
 def test_it_restores_the_weights_roughly(payload, tensors, specs, tiny_vae):
     longer = dataclasses.replace(tiny_vae, epochs=100, copies=40, learning_rate=1e-2)
-    restored = PaperCodec.decode(PaperCodec(longer).encode(tensors), specs)
+    restored = PaperCodec.decode(PaperCodec(longer, stored_error=0.01).encode(tensors), specs)
     error = sum(float((restored[name] - tensor).square().sum()) for name, tensor in tensors.items())
     energy = sum(float(tensor.square().sum()) for tensor in tensors.values())
     assert error < 0.06 * energy
@@ -92,20 +107,24 @@ def test_any_number_of_threads_restores_the_same_bits(payload, specs):
 
 
 @pytest.mark.parametrize("stored_error", [0.1, 0.01, 1e-4, 1e-6])
-def test_the_stored_decoder_is_within_its_error(monkeypatch, tensors, specs, tiny_vae, stored_error):
-    """Against the trained network itself, given the stored latents, in units of the weights' deviation."""
-    seen = []
-    quantise = paper._quantise
-    monkeypatch.setattr(paper, "_quantise", lambda *args: seen.append((args, quantise(*args))) or seen[0][1])
-    restored = PaperCodec.decode(PaperCodec(tiny_vae, stored_error=stored_error).encode(tensors), specs)
-    (model, blocks, _), stored = seen[0]
-    weights = torch.cat([tensor.reshape(-1) for tensor in tensors.values()]).double()
-    with torch.no_grad():
-        latents = torch.from_numpy(stored.latents * posterior_deviation(model, blocks)).float()
-        ideal = model.decode(latents).reshape(-1)[:NUM_WEIGHTS] * weights.std(correction=0) + weights.mean()
-    moved = (torch.cat([tensor.reshape(-1) for tensor in restored.values()]) - ideal) / weights.std(correction=0)
+def test_the_stored_decoder_is_within_its_error(tensors, specs, tiny_vae, stored_error):
+    """Against the finished network in double precision, in units of the weights' deviation."""
+    payload = PaperCodec(tiny_vae, stored_error=stored_error).encode(tensors)
+    restored, ideal = PaperCodec.decode(payload, specs), payload.notes["float_decoder"]
+    moved = (flat(restored) - flat(ideal)) / flat(tensors).std(correction=0)
     error = float(moved.square().mean())
     assert 0.5 * stored_error < error <= 1.02 * stored_error * 640 / NUM_WEIGHTS  # the budget is for the padding, too
+
+
+def test_the_output_layer_is_trained_to_the_end(trained, tiny_vae):
+    """What the finished network leaves over, no other output layer could take away: its hidden units say nothing about it."""
+    weights = torch.randn(60, 64, generator=torch.Generator().manual_seed(1))
+    PaperCodec(dataclasses.replace(tiny_vae, hidden=8)).encode({"w": weights})
+    ((network, _),) = trained
+    hidden = torch.nn.functional.leaky_relu(network.latents @ network.first[:, :-1].T + network.first[:, -1], 1 / 8)
+    left_over = (weights - weights.mean()) / weights.std(correction=0) - network.outputs
+    assert left_over.square().mean() > 0.01
+    assert (hidden.T @ left_over).abs().max() < 1e-2
 
 
 def test_a_larger_error_makes_a_smaller_decoder(tensors, tiny_vae):
@@ -212,8 +231,8 @@ def test_a_network_that_takes_more_memory_than_the_cap_is_refused(tensors, tiny_
 
 
 def test_the_papers_own_settings_need_no_more_than_the_allowance():
-    meta = dataclasses.asdict(paper._Header(2048, 64, 128, 0, 0, 1.0, 0.0))
-    assert paper.working_bytes(meta, 2048 * 500) < 64 << 20
+    meta = dataclasses.asdict(PaperHeader(2048, 64, 128, 0, 0, 1.0, 0.0))
+    assert working_bytes(meta, 2048 * 500) < 64 << 20
 
 
 def test_latents_by_far_more_than_weights_are_refused(tensors, payload):
@@ -249,15 +268,16 @@ def test_sections_cut_short(payload, specs, section, data):
         PaperCodec.decode(Payload({**payload.sections, section: data}, payload.meta), specs)
 
 
-def test_latents_are_stored_to_their_posterior_deviation(monkeypatch, tensors, tiny_vae):
-    """A stored latent times its dimension's posterior deviation is within half of that of the posterior mean."""
-    seen = []
-    quantise = paper._quantise
-    monkeypatch.setattr(paper, "_quantise", lambda *args: seen.append((args, quantise(*args))) or seen[0][1])
-    PaperCodec(tiny_vae).encode(tensors)
-    (model, blocks, _), stored = seen[0]
-    with torch.no_grad():
-        posterior = model.posterior(blocks)
-    deviation = posterior_deviation(model, blocks)
-    distance = np.abs(stored.latents * deviation - posterior.mean.double().numpy()) / deviation
-    assert distance.max() <= 0.5 + 1e-9
+def test_latents_and_first_layer_are_no_finer_than_pays(trained, tiny_vae):
+    """Where hidden units are far fewer than chunks, a small error needs finer ones than a large error."""
+    weights = torch.randn(60, 64, generator=torch.Generator().manual_seed(1))
+    for stored_error in (1e-4, 0.1):
+        PaperCodec(dataclasses.replace(tiny_vae, hidden=8), stored_error=stored_error).encode({"w": weights})
+    (_, fine), (_, coarse) = trained
+    assert paper_quantise.num_bytes(fine.latents) > 1.5 * paper_quantise.num_bytes(coarse.latents)
+    assert paper_quantise.num_bytes(fine.first) > 1.5 * paper_quantise.num_bytes(coarse.first)
+
+
+def test_the_first_version_is_only_read(tensors):
+    with pytest.raises(UsageError, match="only for reading old files"):
+        PaperCodecV1().encode(tensors)

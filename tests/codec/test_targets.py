@@ -127,13 +127,14 @@ def test_a_drop_needs_something_to_evaluate(checkpoint):
 
 def test_no_target_is_the_default_quality(checkpoint):
     coded = encode_to_target(checkpoint, Target())
-    assert 0.01 < coded.header.relative_mse < 0.03  # half a deviation as a step: 1/48, a little more for the price of bits
+    assert 0.015 < coded.header.relative_mse < 0.035  # 0.3 of a deviation as the fine step: 0.3 * 0.3^2
 
 
 def test_progress_tells_each_probe(checkpoint):
     events = []
     encode_to_target(checkpoint, Target(ratio=10), progress=events.append)
-    assert [event.done for event in events] == list(range(1, 15))
+    assert [event.done for event in events] == list(range(1, len(events) + 1))
+    assert 3 <= len(events) <= 12
     assert all("at most 3,636 wanted" in event.detail for event in events)
 
 

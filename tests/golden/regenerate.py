@@ -1,6 +1,6 @@
 """Writes the golden files and what they must restore to. Run it deliberately, and only to add files:
 
-    python tests/golden/regenerate.py NAME...      e.g. auto; without NAME, those that are not there yet
+    python tests/golden/regenerate.py NAME...      e.g. auto2; without NAME, those that are not there yet
 
 A file that a released version wrote must never change: a version that cannot decode it has broken its users' files. If the
 format's version number goes up, copy the old files under names of their own and keep them.
@@ -29,9 +29,11 @@ def low_rank(rows: int, columns: int) -> Tensor:
     return 0.1 * torch.randn(rows, 2) @ torch.randn(2, columns) + 0.01 * torch.randn(rows, columns)
 
 
-def auto() -> None:
-    """Every kind of shape and lossy dtype, and a target."""
+def auto2() -> None:
+    """Every kind of shape and lossy dtype, and transforms (auto.wz is the first version)."""
     state = {
+        "smooth": 0.1 * torch.cumsum(torch.randn(12, 16, 15), dim=2).reshape(12, 16, 3, 5),
+        "learned": torch.randn(300, 2) @ torch.randn(2, 20) + 0.2 * torch.randn(300, 20),
         "conv.weight": 0.2 * torch.randn(6, 4, 3, 3),
         "conv.bias": torch.randn(6),
         "fc.weight": low_rank(20, 30),
@@ -42,24 +44,24 @@ def auto() -> None:
         "zeros": torch.zeros(8, 8),
         "empty": torch.zeros(0, 3),
     }
-    weightzip.compress(state, FOLDER / "auto.wz", force=True)
+    weightzip.compress(state, FOLDER / "auto2.wz", force=True)
 
 
-def max_error() -> None:
-    """One absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
+def max_error2() -> None:
+    """The second version of auto, with one absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
     state = {
         "w": low_rank(16, 16),
         "outlier": torch.cat([torch.randn(30), torch.tensor([-12345.678])]),
         "coarse": (torch.rand(12) + 0.3).bfloat16(),
     }
-    weightzip.compress(state, FOLDER / "max_error.wz", max_error=0.003, force=True)
+    weightzip.compress(state, FOLDER / "max_error2.wz", max_error=0.003, force=True)
 
 
-def paper() -> None:
-    """The paper's preset with a network small enough for a test."""
+def paper2() -> None:
+    """The paper's preset, second version (paper.wz is the first), with a network small enough for a test."""
     settings = weightzip.VAESettings(chunk=64, latent=4, copies=20, validation_copies=5, epochs=40, learning_rate=1e-2)
     state = {"w": low_rank(30, 20), "b": 0.1 * torch.randn(30), "steps": torch.tensor(3)}
-    weightzip.compress(state, FOLDER / "paper.wz", preset="paper", vae=settings, device="cpu", force=True)
+    weightzip.compress(state, FOLDER / "paper2.wz", preset="paper", vae=settings, device="cpu", force=True)
 
 
 def lossless() -> None:
@@ -89,7 +91,7 @@ def wrapped() -> None:
 
 
 GOLDEN: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (auto, max_error, paper, lossless, wrapped)
+    function.__name__: function for function in (auto2, max_error2, paper2, lossless, wrapped)
 }
 
 

@@ -1,14 +1,10 @@
-"""The default codec: every weight is its own latent, and every byte is counted.
+"""The default codec: linear-Gaussian VAEs in closed form, trellis-coded latents, and every byte counted.
 
-The identity member of the linear-Gaussian family: block = weight, decoder = step size, residual = none.
+    tensor --/ fine step--> values --transform--> latents [a, b, c] --search--> symbols --ANS--> section "symbols"
+             |                       |                               scales, tables ------------> section "model"
+             section "steps"         section "transforms" (absent where none pays)
 
-    tensor --view--> matrix [rows, columns] --/ step--> scales, symbols --entropy code--> sections "scales", "symbols"
-                       one step for all matrices (reverse water-filling), finer ones for vectors --> section "steps"
-
-The common step goes by the deviation of the middle weight's matrix, and a matrix far larger or smaller keeps one within reach
-of its own: batch norms' variances can be a million times a weight, and must not set the step of anything else.
-
-Steps in proportion to each tensor's deviation, or to its root, were tried: at equal size both cost accuracy on the zoo.
+Steps are chosen in `weightzip.codec.steps`, transforms in `weightzip.codec.transform_choice`.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,51 +20,60 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weightzip.codec.matrices import CodedMatrices, decode_matrices, encode_matrices, quantise_matrices
+from weightzip.codec.steps import DEFAULT_STEP, STEPS_PER_OCTAVE, Steps, choose_steps
+from weightzip.codec.symbols import CodedSymbols, Symbols, decode_points, encode_symbols, quantise_latents, round_latents
+from weightzip.codec.transform_choice import choose_transforms
+from weightzip.codec.transforms import Choice, Transforms, decode_transforms, encode_transforms
 from weightzip.entropy import decode_integers, encode_integers
+from weightzip.entropy.machine import SCALAR, Machine, points, trellis
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
 from weightzip.progress import Progress, ProgressEvent, silent
-from weightzip.quantise import TRADEOFF
 
-DEFAULT_STEP = 0.5
-_VECTOR_FINER = 8.0  # how much finer biases and norms are: few bytes, and each value moves a whole channel
-_MOST_FINER, _MOST_COARSER = 8.0, 2.0  # how far the common step may be from a step by the matrix's own deviation
-_STEPS_PER_OCTAVE = 4
-_MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
-_MAX_EXPONENT = 400
-_LARGEST_SYMBOL = 2.0**31
+NUM_STATES = 256  # of the trellis; what others are worth is told in `weightzip.quantise.trellis`
 _NEARLY = 0.97
+_LARGEST = 2.0**30  # of a latent in steps
+_NOTHING = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
 class AutoCodec:
-    """step: size of a quantisation step relative to the weights' deviation; tradeoff: squared steps per bit (0: rounding)."""
+    """step: the fine step relative to the weights' deviation; shifts: quarter octaves by which tensors depart from it."""
 
     step: float = DEFAULT_STEP
-    tradeoff: float = TRADEOFF
-    name: ClassVar[str] = "auto"
+    shifts: Mapping[str, int] = field(default_factory=dict)
+    name: ClassVar[str] = "auto.2"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; cost grows linearly with the number of weights."""
-        views = [_matrix(tensor) for tensor in tensors.values()]
-        base, codes = _steps([tensor.dim() for tensor in tensors.values()], views, self.step)
-        return _encode(views, base, codes, self.tradeoff, progress)
+        steps = choose_steps(tensors, self.step, self.shifts)
+        progress(ProgressEvent("coding", 0, 3, "fitting transforms"))
+        prepared = Prepared.of(tensors, steps)
+        progress(ProgressEvent("coding", 1, 3, "quantising"))
+        symbols, transforms = prepared.quantise(steps), prepared.transforms
+        del prepared  # with its latents: symbols are all that is needed from here on
+        progress(ProgressEvent("coding", 2, 3, "entropy coding"))
+        payload = _payload(encode_symbols(symbols), transforms, steps, symbols.machine)
+        progress(ProgressEvent("coding", 3, 3))
+        return payload
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
-        """The tensors: symbol times step, one rounding each, hence the same on every machine."""
-        base = payload.meta.get("step")
-        if set(payload.meta) != {"step"} or not isinstance(base, float) or not 0 < base < math.inf:
-            raise FormatError("the auto codec's header must hold exactly a positive step size")
-        if sorted(payload.sections) != ["scales", "steps", "symbols"]:
-            raise FormatError("the auto codec needs exactly the sections scales, steps and symbols")
-        coded = CodedMatrices(payload.sections["scales"], payload.sections["symbols"])
-        symbols = decode_matrices(coded, [_matrix_shape(spec.shape) for spec in specs])
-        codes = decode_integers(payload.sections["steps"], len(specs))
+        """The tensors: exact integers times a step, one rounding each, hence the same on every machine."""
+        base, states = payload.meta.get("step"), payload.meta.get("states")
+        if set(payload.meta) != {"step", "states"} or not isinstance(base, float) or not 0 < base < math.inf:
+            raise FormatError("the auto codec's header must hold exactly a positive step size and a number of states")
+        sections = {"transforms": b"", **payload.sections}
+        if sorted(sections) != ["model", "steps", "symbols", "transforms"]:
+            raise FormatError("the auto codec needs exactly the sections steps, model, symbols and perhaps transforms")
+        steps = Steps(base, tuple(decode_integers(sections["steps"], len(specs)))).sizes()
+        transforms = decode_transforms(sections["transforms"], [spec.shape for spec in specs])
+        coded = CodedSymbols(sections["model"], sections["symbols"])
+        shapes = [transforms.latent_shape(index) for index in range(len(specs))]
+        arrays = decode_points(coded, shapes, _machine(states))
         return {
-            spec.name: torch.from_numpy(_from_steps(matrix, _step(base, code))).reshape(spec.shape)
-            for spec, matrix, code in zip(specs, symbols, codes, strict=True)
+            spec.name: torch.from_numpy(transforms.restore(index, array, steps[index])).reshape(spec.shape)
+            for index, (spec, array) in enumerate(zip(specs, arrays, strict=True))
         }
 
 
@@ -81,12 +86,20 @@ class BoundedCodec:
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors by plain rounding; cost grows linearly with the number of weights."""
-        views = [_matrix(tensor) for tensor in tensors.values()]
-        steps = [min(2.0 * self.max_errors[name], sys.float_info.max) for name in tensors]
+        bounds = [min(float(self.max_errors[name]), sys.float_info.max) for name in tensors]
         # Errors that are all but equal share one step, so that none of them loses up to a quarter octave.
-        base = min(step for step in steps if step >= _NEARLY * max(steps)) if steps else 1.0
-        codes = [min(0, math.floor(_STEPS_PER_OCTAVE * math.log2(step / base))) for step in steps]
-        return _encode(views, base, codes, 0.0, progress)
+        base = min(bound for bound in bounds if bound >= _NEARLY * max(bounds)) if bounds else 1.0
+        steps = Steps(base, tuple(min(0, math.floor(STEPS_PER_OCTAVE * math.log2(bound / base))) for bound in bounds))
+        progress(ProgressEvent("coding", 0, 1, "quantising"))
+        transforms = _identity([tuple(tensor.shape) for tensor in tensors.values()])
+        with np.errstate(over="ignore"):
+            latents = [
+                transforms.latents(index, tensor.numpy().astype(np.float64) / (2.0 * step))
+                for index, (tensor, step) in enumerate(zip(tensors.values(), steps.sizes(), strict=True))
+            ]
+        payload = _payload(encode_symbols(round_latents(latents)), transforms, steps, SCALAR)
+        progress(ProgressEvent("coding", 1, 1))
+        return payload
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -94,90 +107,75 @@ class BoundedCodec:
         return AutoCodec.decode(payload, specs)
 
 
-def _encode(
-    views: Sequence[NDArray[np.float64]], base: float, codes: Sequence[int], tradeoff: float, progress: Progress
-) -> Payload:
-    progress(ProgressEvent("coding", 0, 2, "quantising"))
-    precision = np.float32 if tradeoff else np.float64  # bargains need no more, and it halves the memory
-    scaled = [_in_steps(view, _step(base, code)).astype(precision) for view, code in zip(views, codes, strict=True)]
-    matrices = quantise_matrices(scaled, tradeoff=tradeoff)
-    progress(ProgressEvent("coding", 1, 2, "entropy coding"))
-    coded = encode_matrices(matrices)
-    progress(ProgressEvent("coding", 2, 2))
-    sections = {"steps": encode_integers(codes), "scales": coded.scales, "symbols": coded.symbols}
-    return Payload(sections, {"step": base})
+@dataclass(frozen=True)
+class Prepared:
+    """What all encodings of the same tensors share: transforms, and latents [a, b, c] in units of the reference steps."""
+
+    names: tuple[str, ...]
+    transforms: Transforms
+    latents: tuple[NDArray[np.float32], ...]
+    reference: Steps
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor], reference: Steps) -> Prepared:
+        """Transforms that pay at these steps, and the latents that they give."""
+        values = [_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), reference.sizes(), strict=True)]
+        transforms = choose_transforms(values, [tuple(tensor.shape) for tensor in tensors.values()])
+        latents: list[NDArray[np.float32]] = []
+        for index in range(len(values)):  # a tensor's values are let go as soon as it has latents, which halves the memory
+            latents.append(transforms.latents(index, values[index]))
+            values[index] = _NOTHING
+        return Prepared(tuple(tensors), transforms, tuple(latents), reference)
+
+    def only(self, names: Sequence[str]) -> Prepared:
+        """The same for some of the tensors."""
+        chosen = [index for index, name in enumerate(self.names) if name in names]
+        transforms = replace(
+            self.transforms,
+            shapes=tuple(self.transforms.shapes[index] for index in chosen),
+            choices=tuple(self.transforms.choices[index] for index in chosen),
+        )
+        kept = tuple(self.names[index] for index in chosen)
+        latents = tuple(self.latents[index] for index in chosen)
+        return Prepared(kept, transforms, latents, self.reference.only(self.names, kept))
+
+    def quantise(self, steps: Steps) -> Symbols:
+        """The symbols at these steps."""
+        ratios = [step / before for step, before in zip(steps.sizes(), self.reference.sizes(), strict=True)]
+        latents = [array if ratio == 1 else _in_steps(array, ratio) for array, ratio in zip(self.latents, ratios, strict=True)]
+        return quantise_latents(latents, num_states=NUM_STATES)
+
+    def restored(self, symbols: Symbols, steps: Steps) -> dict[str, Tensor]:
+        """What the symbols decode to."""
+        values = points(symbols.symbols, symbols.quantisers)
+        ends = np.cumsum([latents.size for latents in self.latents])[:-1]
+        return {
+            name: torch.from_numpy(self.transforms.restore(index, part.reshape(self.latents[index].shape), step))
+            for index, (name, part, step) in enumerate(zip(self.names, np.split(values, ends), steps.sizes(), strict=True))
+        }
 
 
-def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """[outputs, everything else]; vectors and scalars are one row, and where there is no element there are no rows."""
-    if 0 in shape:
-        return 0, 0
-    rows = shape[0] if len(shape) > 1 else 1
-    return rows, math.prod(shape[1:] if len(shape) > 1 else shape)
+def _payload(coded: CodedSymbols, transforms: Transforms, steps: Steps, machine: Machine) -> Payload:
+    learned = encode_transforms(transforms)
+    sections = {"steps": encode_integers(steps.codes), **({"transforms": learned} if learned else {})}
+    sections |= {"model": coded.model, "symbols": coded.streams}
+    return Payload(sections, {"step": steps.base, "states": machine.num_states})
 
 
-def _matrix(tensor: Tensor) -> NDArray[np.float64]:
-    matrix: NDArray[np.float64] = tensor.reshape(_matrix_shape(tuple(tensor.shape))).numpy().astype(np.float64)
-    return matrix
+def _identity(shapes: Sequence[tuple[int, ...]]) -> Transforms:
+    return Transforms(tuple(shapes), (Choice(),) * len(shapes), ())
 
 
-def _in_steps(matrix: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """A matrix in units of its step; what no symbol can reach is cut off, and comes back with a large error."""
+def _machine(num_states: object) -> Machine:
+    if type(num_states) is int and num_states == SCALAR.num_states:
+        return SCALAR
+    if num_states != NUM_STATES:
+        raise FormatError(f"the auto codec's machine must have 1 or {NUM_STATES} states")
+    return trellis(NUM_STATES)
+
+
+def _in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    """Values in units of a step; what no symbol can reach is cut off, and comes back with a large error."""
     with np.errstate(over="ignore"):
-        scaled: NDArray[np.float64] = np.clip(matrix / step, -_LARGEST_SYMBOL, _LARGEST_SYMBOL)
+        scaled: NDArray[np.float32] = np.clip(values / np.float64(step), -_LARGEST, _LARGEST).astype(np.float32)
     return scaled
-
-
-def _from_steps(symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
-    """A matrix from its symbols; infinite where float32 ends, for the pipeline to find."""
-    with np.errstate(over="ignore"):
-        return (symbols * step).astype(np.float32)
-
-
-def _steps(ranks: Sequence[int], views: Sequence[NDArray[np.float64]], step: float) -> tuple[float, list[int]]:
-    """A base step and, per tensor, its step's distance from it in quarter octaves."""
-    sizes = [_deviation(view) for view in views]
-    common = _common_deviation(ranks, views, sizes)
-    base = float(f"{step * common:.4e}")
-
-    def code(rank: int, view: NDArray[np.float64], deviation: float) -> int:
-        if rank < 2:
-            wanted = min(step, DEFAULT_STEP) * _vector_size(view) / _VECTOR_FINER
-        else:
-            wanted = step * min(max(common, deviation / _MOST_FINER), deviation * _MOST_COARSER)
-        return round(_STEPS_PER_OCTAVE * math.log2(wanted / base)) if wanted > 0 else 0
-
-    return base, [code(*item) for item in zip(ranks, views, sizes, strict=True)]
-
-
-def _deviation(view: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(view).mean())) if view.size else 0.0
-
-
-def _common_deviation(ranks: Sequence[int], views: Sequence[NDArray[np.float64]], deviations: Sequence[float]) -> float:
-    """The deviation of the matrix in which the median weight lies; a few tensors of another size do not move it."""
-    matrices = sorted((d, view.size) for rank, view, d in zip(ranks, views, deviations, strict=True) if rank > 1 and d > 0)
-    if not matrices:
-        return max(deviations, default=0.0) or 1.0
-    seen = np.cumsum([size for _, size in matrices])
-    return matrices[int(np.searchsorted(seen, seen[-1] / 2))][0]
-
-
-def _vector_size(view: NDArray[np.float64]) -> float:
-    """What a vector's step is measured by: its median magnitude, or the smallest one where all values are positive.
-
-    The latter are gains and variances; they multiply or divide, so that even the smallest needs a relative precision.
-    """
-    magnitudes = np.abs(view[view != 0])
-    if not magnitudes.size:
-        return 0.0
-    typical = np.median(magnitudes) if bool((view < 0).any()) else magnitudes.min()
-    return max(float(typical), float(magnitudes.max()) * 2.0**-24)
-
-
-def _step(base: float, code: int) -> float:
-    octaves, quarter = divmod(code, _STEPS_PER_OCTAVE)
-    step = base * _MANTISSAS[quarter] * 2.0**octaves if abs(octaves) <= _MAX_EXPONENT else math.inf
-    if math.isinf(step):
-        raise FormatError("a step size is out of range")
-    return step

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from weightzip.checkpoint import dtype_of
 from weightzip.codec.auto import AutoCodec
+from weightzip.codec.auto_v1 import AutoCodecV1
 from weightzip.codec.header import Header
-from weightzip.codec.paper import PaperCodec, working_bytes
+from weightzip.codec.paper import PaperCodec
+from weightzip.codec.paper_header import working_bytes
+from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.devices import physical_memory
 from weightzip.errors import LimitError
 
@@ -39,8 +42,8 @@ def decoding_bytes(header: Header) -> int:
     num_weights = sum(spec.num_elements for spec in lossy)
     if not lossy:
         return exact  # unpacked, before it is cut into tensors
-    if header.codec == AutoCodec.name:
+    if header.codec in (AutoCodec.name, AutoCodecV1.name):
         return exact + _AUTO_BYTES * num_weights
-    if header.codec == PaperCodec.name:
+    if header.codec in (PaperCodec.name, PaperCodecV1.name):
         return exact + working_bytes(header.meta, num_weights)
     return exact + _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(lossy)

@@ -17,17 +17,22 @@ from torch import Tensor
 from weightzip.baselines import CODECS as BASELINES
 from weightzip.checkpoint import Checkpoint, dtype_name, dtype_of
 from weightzip.codec.auto import AutoCodec
+from weightzip.codec.auto_v1 import AutoCodecV1
 from weightzip.codec.header import LOSSY_DTYPES, Header
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.memory import check_memory, decoding_bytes
 from weightzip.codec.paper import PaperCodec
+from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.container import Container, pack, unpack
 from weightzip.errors import FormatError, LimitError, WeightzipError
 from weightzip.interface import Codec, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 
-CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in (AutoCodec, PaperCodec, LosslessCodec)} | BASELINES
+CODECS: dict[str, type[Codec]] = {
+    codec.name: codec for codec in (AutoCodec, AutoCodecV1, PaperCodec, PaperCodecV1, LosslessCodec)
+} | BASELINES
 _EXACT_SECTION = "exact"
+_BLOCK = 1 << 20  # elements compared at a time, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,11 @@ def _errors(source: Mapping[str, Tensor], restored: Mapping[str, Tensor]) -> tup
     for name, tensor in source.items():
         if not tensor.dtype.is_floating_point or tensor.dtype == torch.float4_e2m1fn_x2 or not tensor.numel():
             continue
-        original = tensor.double()
-        difference = torch.nan_to_num(original - restored[name].double(), nan=0.0)
-        error += float(difference.square().sum())
-        energy += float(torch.nan_to_num(original, nan=0.0, posinf=0.0, neginf=0.0).square().sum())
-        largest = max(largest, float(difference.abs().max()))
+        originals, decoded = tensor.reshape(-1), restored[name].reshape(-1)
+        for start in range(0, tensor.numel(), _BLOCK):
+            exact = originals[start : start + _BLOCK].double()
+            difference = torch.nan_to_num(exact - decoded[start : start + _BLOCK].double(), nan=0.0)
+            error += float(difference.square().sum())
+            energy += float(torch.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0).square().sum())
+            largest = max(largest, float(difference.abs().max()))
     return (error / energy if energy else 0.0), largest

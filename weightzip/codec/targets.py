@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,15 +12,15 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec.auto import AutoCodec, BoundedCodec
-from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.pipeline import Coded, encode
+from weightzip.codec.quality import meet_drop
+from weightzip.codec.steps import DEFAULT_STEP
 from weightzip.errors import TargetError, UsageError
 from weightzip.progress import Progress, ProgressEvent, silent
-from weightzip.search import bisect_log
+from weightzip.search import approach_limit
 
-FINEST_STEP, COARSEST_STEP = 2.0**-12, 2.0**3  # relative to the weights' deviation
-_SIZE_PROBES = 14
-_QUALITY_PROBES = 12
+FINEST_STEP, COARSEST_STEP = 2.0**-13, 2.0**3  # relative to the weights' deviation
+_SIZE_PROBES = 12
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def encode_to_target(
     if target.max_drop is not None:
         if evaluate is None:
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
-        return _meet_drop(checkpoint, target.max_drop, evaluate, progress)
+        return meet_drop(checkpoint, target.max_drop, evaluate, progress)
     if target.ratio is not None or target.bpw is not None:
         return _meet_size(checkpoint, target, progress)
     return encode(checkpoint, AutoCodec(), progress)
@@ -71,21 +72,15 @@ def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Co
     input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in checkpoint.tensors.values())
     weights = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
     limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
-    probes = _Probes(checkpoint, _SIZE_PROBES, progress)
-
-    def fits(step: float) -> bool:
-        size = len(probes.coded(step).pack())
-        probes.report(step, f"{size:,} bytes, at most {limit:,.0f} wanted")
-        return size <= limit
-
-    step = bisect_log(fits, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
+    probes = _SizeProbes(checkpoint, limit, progress)
+    step = approach_limit(probes.size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
     if step is None:
-        size = len(probes.coded(COARSEST_STEP).pack())
+        size = probes.smallest
         raise TargetError(
             f"{limit:,.0f} bytes are out of reach: the smallest file takes {size:,} "
             f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"
         )
-    return probes.coded(step)
+    return probes.best or encode(checkpoint, AutoCodec(step))
 
 
 def _meet_error(checkpoint: Checkpoint, max_error: float, progress: Progress) -> Coded:
@@ -103,34 +98,23 @@ def _rounding(tensor: Tensor, max_error: float) -> float:
     return sum(0.5 * info.eps * max(largest, info.tiny) for info in map(torch.finfo, {torch.float32, tensor.dtype}))
 
 
-def _meet_drop(
-    checkpoint: Checkpoint, max_drop: float, evaluate: Callable[[dict[str, Tensor]], float], progress: Progress
-) -> Coded:
-    original = evaluate(dict(checkpoint.tensors))
-    probes = _Probes(checkpoint, _QUALITY_PROBES, progress)
+class _SizeProbes:
+    """Sizes of files by step; the largest file within the limit is kept."""
 
-    def close_enough(step: float) -> bool:
-        value = evaluate(probes.coded(step).restored)
-        probes.report(step, f"metric {value:.2f}, {original - value:+.2f} lost")
-        return original - value <= max_drop
+    def __init__(self, checkpoint: Checkpoint, limit: float, progress: Progress) -> None:
+        self._checkpoint, self._limit, self._progress = checkpoint, limit, progress
+        self._done, self._best_size = 0, -1
+        self.smallest = sys.maxsize
+        self.best: Coded | None = None
 
-    step = bisect_log(close_enough, safe=FINEST_STEP, bold=COARSEST_STEP, probes=_QUALITY_PROBES)
-    return probes.coded(step) if step is not None else encode(checkpoint, LosslessCodec(), progress)
-
-
-class _Probes:
-    """Encodings by step size; the last one that was asked for is kept."""
-
-    def __init__(self, checkpoint: Checkpoint, total: int, progress: Progress) -> None:
-        self._checkpoint, self._total, self._progress = checkpoint, total, progress
-        self._done = 0
-        self._last: tuple[float, Coded] | None = None
-
-    def coded(self, step: float) -> Coded:
-        if self._last is None or self._last[0] != step:
-            self._last = step, encode(self._checkpoint, AutoCodec(step))
-        return self._last[1]
-
-    def report(self, step: float, detail: str) -> None:
+    def size(self, step: float) -> float:
+        """Bytes of the file at this step."""
+        coded = encode(self._checkpoint, AutoCodec(step))
+        size = len(coded.pack())
+        self.smallest = min(self.smallest, size)
+        if self._best_size < size <= self._limit:
+            self.best, self._best_size = coded, size
         self._done += 1
-        self._progress(ProgressEvent("searching", self._done, self._total, f"step {step:.3g}: {detail}"))
+        detail = f"step {step:.3g}: {size:,} bytes, at most {self._limit:,.0f} wanted"
+        self._progress(ProgressEvent("searching", self._done, max(self._done, _SIZE_PROBES), detail))
+        return float(size)

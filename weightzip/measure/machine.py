@@ -18,17 +18,22 @@ _LIBRARIES = ("torch", "numpy", "constriction", "zstandard")
 
 def this_machine(device: str) -> Machine:
     """The machine, with its VAEs trained on `device`; versions of weightzip, Python and the libraries that matter."""
+    where = torch.cuda.get_device_name() if device == "cuda" else "the CPU"
+    return Machine(f"{machine_kind()}, training on {where}", library_versions())
+
+
+def library_versions() -> dict[str, str]:
+    """Of weightzip, Python and the libraries that matter."""
     found = {"weightzip": weightzip.__version__, "Python": platform.python_version()}
-    return Machine(_kind(device), found | {name: metadata.version(name) for name in _LIBRARIES})
+    return found | {name: metadata.version(name) for name in _LIBRARIES}
 
 
-def _kind(device: str) -> str:
-    """E.g. "Linux, 2 cores, x86_64 (some CPU), training on the CPU"."""
+def machine_kind() -> str:
+    """E.g. "Linux, 2 cores, x86_64 (some CPU)"."""
     cores = os.cpu_count() or 1
     cpu = next(_cpu_models(), "")
-    where = torch.cuda.get_device_name() if device == "cuda" else "the CPU"
     kind = f"{platform.machine()} ({cpu})" if cpu else platform.machine()
-    return f"{platform.system()}, {cores} core{'s' if cores > 1 else ''}, {kind}, training on {where}"
+    return f"{platform.system()}, {cores} core{'s' if cores > 1 else ''}, {kind}"
 
 
 def _cpu_models() -> Iterator[str]:

@@ -4,8 +4,7 @@ values [rows, columns], step --fit_scales--> a scale for every value, from few n
                              --quantise----> symbols, each the best bargain between its error and its bits
 """
 
-from weightzip.quantise.feedback import quantise_with_feedback
 from weightzip.quantise.scalar import TRADEOFF, quantise
 from weightzip.quantise.scales import MAX_CLASSES, Scales, fit_scales
 
-__all__ = ["MAX_CLASSES", "TRADEOFF", "Scales", "fit_scales", "quantise", "quantise_with_feedback"]
+__all__ = ["MAX_CLASSES", "TRADEOFF", "Scales", "fit_scales", "quantise"]

@@ -1,0 +1,99 @@
+"""Step sizes: one for all matrices by reverse water-filling, and rules for what is more sensitive than its error tells.
+
+Without data, sensitivity is by rule: a vector (bias, norm) has a step by its own size, since it is cheap and each of its
+values moves a whole channel, and a matrix far smaller or larger than the rest keeps a step within reach of its own. No vector's
+step is coarser than the common one, so that batch norms' variances, which can be a million times a weight, cost a few more bits
+and spoil nothing.
+
+Steps in proportion to each tensor's deviation, or to its root, were tried: at equal size both cost accuracy on the zoo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightzip.errors import FormatError
+
+DEFAULT_STEP = 0.3
+STEPS_PER_OCTAVE = 4
+_VECTOR_FINER = 12.0  # how much finer biases and norms are: few bytes, and each value moves a whole channel
+_FINEST_VECTOR = 2.0**-29  # of its largest value: what a symbol can hold
+_MOST_FINER, _MOST_COARSER = 8.0, 2.0  # how far the common step may be from a step by the matrix's own deviation
+_MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
+_MAX_EXPONENT = 400
+
+
+@dataclass(frozen=True)
+class Steps:
+    """base: the common fine step; codes: per tensor, its step's distance from it in quarter octaves."""
+
+    base: float
+    codes: tuple[int, ...]
+
+    def sizes(self) -> list[float]:
+        """The fine step of every tensor. Raises FormatError where one is out of range."""
+        return [_step(self.base, code) for code in self.codes]
+
+    def only(self, names: Sequence[str], chosen: Sequence[str]) -> Steps:
+        """Those of the chosen tensors among all names, in the order chosen."""
+        codes = dict(zip(names, self.codes, strict=True))
+        return Steps(self.base, tuple(codes[name] for name in chosen))
+
+
+def choose_steps(tensors: Mapping[str, Tensor], step: float, shifts: Mapping[str, int]) -> Steps:
+    """Steps by the rules above, for a common one of `step` deviations of the weights, each moved by its shift."""
+    ranks = [tensor.dim() for tensor in tensors.values()]
+    sizes = [_deviation(tensor) for tensor in tensors.values()]
+    common = _common_deviation(ranks, [tensor.numel() for tensor in tensors.values()], sizes)
+    base = float(f"{step * common:.4e}")
+
+    def code(tensor: Tensor, deviation: float) -> int:
+        if tensor.dim() < 2:
+            wanted = _vector_step(tensor, min(step, DEFAULT_STEP), base)
+        else:
+            wanted = step * min(max(common, deviation / _MOST_FINER), deviation * _MOST_COARSER)
+        return round(STEPS_PER_OCTAVE * math.log2(wanted / base)) if wanted > 0 else 0
+
+    codes = [code(tensor, size) for tensor, size in zip(tensors.values(), sizes, strict=True)]
+    return Steps(base, tuple(code + shifts.get(name, 0) for name, code in zip(tensors, codes, strict=True)))
+
+
+def _deviation(tensor: Tensor) -> float:
+    """Root mean square."""
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) / math.sqrt(tensor.numel()) if tensor.numel() else 0.0
+
+
+def _common_deviation(ranks: Sequence[int], sizes: Sequence[int], deviations: Sequence[float]) -> float:
+    """The deviation of the matrix in which the median weight lies; a few tensors of another size do not move it."""
+    matrices = sorted((d, size) for rank, size, d in zip(ranks, sizes, deviations, strict=True) if rank > 1 and d > 0)
+    if not matrices:
+        return max(deviations, default=0.0) or 1.0
+    seen = np.cumsum([size for _, size in matrices])
+    return matrices[int(np.searchsorted(seen, seen[-1] / 2))][0]
+
+
+def _vector_step(tensor: Tensor, step: float, base: float) -> float:
+    """By a vector's median magnitude, or its smallest where all values are positive; at most `base`, as far as float32 can.
+
+    Positive vectors are gains and variances; they multiply or divide, so that even the smallest needs a relative precision.
+    """
+    vector = tensor.reshape(-1).double().numpy()
+    magnitudes = np.abs(vector[vector != 0])
+    if not magnitudes.size:
+        return 0.0
+    typical = np.median(magnitudes) if bool((vector < 0).any()) else magnitudes.min()
+    return max(min(step * float(typical) / _VECTOR_FINER, base), float(magnitudes.max()) * _FINEST_VECTOR)
+
+
+def _step(base: float, code: int) -> float:
+    octaves, quarter = divmod(code, STEPS_PER_OCTAVE)
+    step = base * _MANTISSAS[quarter] * 2.0**octaves if abs(octaves) <= _MAX_EXPONENT else math.inf
+    if math.isinf(step):
+        raise FormatError("a step size is out of range")
+    return step

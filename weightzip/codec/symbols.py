@@ -1,0 +1,186 @@
+"""Arrays of latents as two byte strings: the model that tells their probabilities, and their symbols under it.
+
+    latents [a, b, c] in fine steps --scales--> classes --trellis search, tables fitted in turn--> symbols --ANS--> streams
+
+The one place where latents become bytes; the weights' codec and the paper's decoder both go through it. Arrays are coded in
+streams of at least STREAM symbols, each of which can be decoded by itself, given the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightzip.entropy import decode, decode_integers, encode, encode_integers, read_integers
+from weightzip.entropy.machine import SCALAR, Machine, chunks, trellis
+from weightzip.entropy.magnitudes import MAX_CLASSES, MagnitudeTables
+from weightzip.entropy.streams import count_symbols, decode_stream, encode_stream
+from weightzip.errors import FormatError
+from weightzip.quantise.axes import (
+    CLASS_OF_ONE_STEP,
+    CLASSES_PER_OCTAVE,
+    AxisScales,
+    Shape,
+    axis_integers,
+    axis_scales,
+    count_told,
+    fit_axis_scales,
+)
+from weightzip.quantise.trellis import NUM_PRICES, TRELLIS_TRADEOFF, run_machine, search
+
+STREAM = 1 << 16
+DECODING_BYTES = 6  # per latent at the peak of decoding: its point and its class, and the class's table
+_PASSES = 5  # of search and fit before the last search
+_SAMPLE = 1 << 20  # latents that the tables are fitted to before the last search
+_MAX_ADAPTIVE = 4096  # longer lists of scales get a table of their own, which reads a thousand times faster
+_LARGEST_SYMBOL = 2.0**30
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """symbols, quantisers: flat, array after array; scales: of each array; machine: what the symbols drive."""
+
+    symbols: NDArray[np.int32]
+    quantisers: NDArray[np.uint8]
+    scales: tuple[AxisScales, ...]
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class CodedSymbols:
+    """What `encode_symbols` makes."""
+
+    model: bytes
+    streams: bytes
+
+
+def quantise_latents(latents: Sequence[NDArray[np.float32]], *, num_states: int, tradeoff: float = TRELLIS_TRADEOFF) -> Symbols:
+    """The best bargain of error and bits for arrays of latents [a, b, c] in fine steps, at one price for all of them."""
+    scales = tuple(fit_axis_scales(array) for array in latents)
+    machine = trellis(num_states)
+    values = np.concatenate([array.reshape(-1) for array in latents])
+    classes = _classes(scales)
+    parts = chunks([sum(sizes) for sizes in _streams([array.size for array in latents])])
+    prices = _fitted_prices(values, classes, parts, machine, tradeoff)
+    symbols = search(values, classes, parts, machine, prices, tradeoff)
+    return Symbols(symbols, run_machine(symbols, parts, machine), scales, machine)
+
+
+def round_latents(latents: Sequence[NDArray[np.floating]]) -> Symbols:
+    """Latents [a, b, c] in units of two fine steps, each to the nearest symbol, none off by more than half a unit."""
+    rounded = [np.clip(np.rint(array), -_LARGEST_SYMBOL, _LARGEST_SYMBOL).astype(np.int32) for array in latents]
+    scales = tuple(fit_axis_scales(2 * array.astype(np.float32)) for array in rounded)
+    symbols = np.concatenate([array.reshape(-1) for array in rounded])
+    return Symbols(symbols, np.zeros(symbols.size, np.uint8), scales, SCALAR)
+
+
+def encode_symbols(coded: Symbols) -> CodedSymbols:
+    """The symbols as bytes; the arrays' shapes and the machine are not stored."""
+    classes = _classes(coded.scales)
+    tables = MagnitudeTables.fit(count_symbols(coded.symbols, classes, coded.quantisers, MAX_CLASSES))
+    streams = []
+    start = 0
+    for sizes in _streams([math.prod(scale.shape) for scale in coded.scales]):
+        part = slice(start, start + sum(sizes))
+        streams.append(encode_stream(coded.symbols[part], classes[part], coded.quantisers[part], tables))
+        start = part.stop
+    return CodedSymbols(_encode_model(coded.scales, tables, streams), b"".join(streams))
+
+
+def decode_points(coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine) -> Iterator[NDArray[np.int32]]:
+    """The points of arrays of these shapes, one array after the other. Raises FormatError where the bytes do not fit them."""
+    groups = _streams([math.prod(shape) for shape in shapes])
+    scales, tables, lengths = _decode_model(coded.model, shapes, len(groups))
+    if sum(lengths) != len(coded.streams):
+        raise FormatError("the streams of symbols are longer or shorter than they should be")
+    array, start = 0, 0
+    for sizes, length in zip(groups, lengths, strict=True):
+        classes = _classes(scales[array : array + len(sizes)])
+        points = decode_stream(coded.streams[start : start + length], classes, tables, machine)
+        for part in np.split(points, np.cumsum(sizes)[:-1]):
+            yield part.reshape(shapes[array])
+            array += 1
+        start += length
+
+
+def _classes(scales: Sequence[AxisScales]) -> NDArray[np.uint8]:
+    """The classes of all latents of all arrays, flat."""
+    return np.concatenate([scale.classes() for scale in scales])
+
+
+def _streams(sizes: Sequence[int]) -> list[list[int]]:
+    """Sizes of arrays, in groups of neighbours that share a stream."""
+    groups: list[list[int]] = [[]]
+    for size in sizes:
+        if sum(groups[-1]) >= STREAM:
+            groups.append([])
+        groups[-1].append(size)
+    if len(groups) > 1 and sum(groups[-1]) < STREAM:
+        last = groups.pop()
+        groups[-1] += last
+    return groups if groups[0] else []
+
+
+def _fitted_prices(
+    values: NDArray[np.float32], classes: NDArray[np.uint8], parts: NDArray[np.int64], machine: Machine, tradeoff: float
+) -> NDArray[np.float32]:
+    """Bits of each magnitude, by class and quantiser, from searches of a sample of the chunks, each at the bits of the last."""
+    chosen = parts[:: max(1, values.size // _SAMPLE)]
+    positions = np.concatenate([np.arange(start, start + size) for start, size in chosen] or [np.zeros(0, np.int64)])
+    sample, sample_classes = values[positions], classes[positions]
+    ends = np.cumsum(chosen[:, 1])
+    sample_parts = np.column_stack([ends - chosen[:, 1], chosen[:, 1]])
+    prices = _gaussian_prices()
+    for _ in range(_PASSES):
+        symbols = search(sample, sample_classes, sample_parts, machine, prices, tradeoff)
+        quantisers = run_machine(symbols, sample_parts, machine)
+        counts = count_symbols(symbols, sample_classes, quantisers, MAX_CLASSES)
+        prices = MagnitudeTables.fit(counts, (0,)).bits(MAX_CLASSES, NUM_PRICES)
+    return prices
+
+
+def _gaussian_prices() -> NDArray[np.float32]:
+    """Where the searches start: what Gaussian latents of each class's deviation would cost."""
+    deviation = np.maximum(2.0 ** ((np.arange(MAX_CLASSES) - CLASS_OF_ONE_STEP) / CLASSES_PER_OCTAVE), 0.4)
+    magnitudes = np.arange(NUM_PRICES)
+    places = 2 * magnitudes - np.array([[0], [1]]) * (magnitudes > 0)  # [2, NUM_PRICES]
+    likelihood = np.exp(-0.5 * np.square(places / deviation[:, None, None])) + 1e-5
+    likelihood[:, :, 1:] *= 2.0
+    bits = np.log2(likelihood.sum(axis=2, keepdims=True)) - np.log2(likelihood)
+    bits[:, :, 1:] += 1.0
+    prices: NDArray[np.float32] = bits.astype(np.float32)
+    return prices
+
+
+def _encode_model(scales: Sequence[AxisScales], tables: MagnitudeTables, streams: Sequence[bytes]) -> bytes:
+    axes = [axis_integers(scale) for scale in scales]
+    modes = [len(stream) for stream in streams] + [mode for told, _ in axes for mode in told]
+    codes = [code for _, told in axes for code in told]
+    long = len(codes) > _MAX_ADAPTIVE
+    parts = [
+        encode_integers(tables.to_integers()),
+        encode_integers(modes),
+        encode(np.array(codes, np.int32)) if long else encode_integers(codes),
+    ]
+    return b"".join(len(part).to_bytes(3, "little") for part in parts[:2]) + b"".join(parts)
+
+
+def _decode_model(
+    data: bytes, shapes: Sequence[Shape], num_streams: int
+) -> tuple[list[AxisScales], MagnitudeTables, list[int]]:
+    ends = np.cumsum([6, int.from_bytes(data[:3], "little"), int.from_bytes(data[3:6], "little")])
+    if ends[-1] > len(data):
+        raise FormatError("the model of the symbols is cut short")
+    tables = MagnitudeTables.from_integers(read_integers(data[ends[0] : ends[1]]))
+    modes = decode_integers(data[ends[1] : ends[2]], num_streams + 6 * len(shapes))
+    lengths, modes = modes[:num_streams], modes[num_streams:]
+    axes = [modes[start : start + 6] for start in range(0, len(modes), 6)]
+    count = sum(count_told(told, shape) for told, shape in zip(axes, shapes, strict=True))
+    codes = iter(decode(data[ends[2] :], count).tolist() if count > _MAX_ADAPTIVE else decode_integers(data[ends[2] :], count))
+    if any(length < 0 for length in lengths):
+        raise FormatError("a stream of symbols has a negative length")
+    return [axis_scales(told, codes, shape) for told, shape in zip(axes, shapes, strict=True)], tables, lengths

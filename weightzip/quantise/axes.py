@@ -1,0 +1,149 @@
+"""A scale class for every latent from a few small integers along the three axes of its array.
+
+Latents are modelled as N(0, v[i, j, k]) with separable variances v[i, j, k] = a[i] b[j] c[k]. In units of the fine step and of
+quarter octaves of the deviation, the class is a sum of integers: the same everywhere.
+
+Finer classes than quarter octaves were measured to be worth less than they cost. A code is stored in units of one, two or four
+quarter octaves, by how many latents it serves: a scale that is off by d costs them d^2 nats each, a bit of precision one bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightzip.entropy.magnitudes import MAX_CLASSES
+from weightzip.errors import FormatError
+from weightzip.quantise.variances import Variances, estimated_bits, separable_variances
+
+CLASS_OF_ONE_STEP = 24  # the class of latents whose deviation is one fine step; at the bottom all symbols are zero
+CLASSES_PER_OCTAVE = 4
+_BITS_PER_CODE = 3.0
+_LATENTS_FOR_UNIT_ONE, _LATENTS_FOR_UNIT_TWO = 96, 24  # per code, from which a finer unit pays
+_MAX_CODE = 1 << 10
+Shape = tuple[int, int, int]
+Codes = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+_CONSTANT, _DIRECT, _DELTAS = 0, 1, 2  # how an axis's codes are stored
+
+
+@dataclass(frozen=True)
+class AxisScales:
+    """codes: quarter octaves along each axis of an array [a, b, c]; they add up, from CLASS_OF_ONE_STEP, to the class."""
+
+    codes: Codes
+
+    @property
+    def shape(self) -> Shape:
+        """Of the array whose scales these are."""
+        first, second, third = self.codes
+        return len(first), len(second), len(third)
+
+    def classes(self) -> NDArray[np.uint8]:
+        """The class of every latent, flat."""
+        first, second, third = (np.clip(codes, -_MAX_CODE, _MAX_CODE).astype(np.int16) for codes in self.codes)
+        classes = np.empty(self.shape, np.uint8)
+        plane = second[:, None] + third[None, :] + np.int16(CLASS_OF_ONE_STEP)
+        for index, code in enumerate(first):
+            classes[index] = np.clip(plane + code, 0, MAX_CLASSES - 1)
+        return classes.reshape(-1)
+
+
+def fit_axis_scales(values: NDArray[np.float32]) -> AxisScales:
+    """Scales for latents [a, b, c] in fine steps; an axis along which they do not pay gets none."""
+    if not values.size:
+        first, second, third = (np.zeros(size, np.int32) for size in values.shape)
+        return AxisScales((first, second, third))
+    variances = separable_variances(values)
+    level = float(np.mean(np.square(values, dtype=np.float32), dtype=np.float64))
+    best = _cheapest(values, variances, level)
+    return AxisScales(_codes(best, values.shape))
+
+
+def _cheapest(values: NDArray[np.float32], variances: Variances, level: float) -> Variances:
+    """Of all subsets of axes the one with the shortest code; variances are those fitted along all axes."""
+
+    def subset(chosen: int) -> Variances:
+        kept = [
+            variance if chosen >> axis & 1 else np.full(len(variance), np.exp(np.log(np.maximum(variance, 1e-12)).mean()))
+            for axis, variance in enumerate(variances)
+        ]
+        # Leaving an axis out leaves the mean power as it was.
+        mean = float(np.prod([variance.mean() for variance in kept]))
+        return kept[0] * (level / mean if mean > 0 else 1.0), kept[1], kept[2]
+
+    def bits(chosen: int) -> float:
+        codes: int = sum(size for axis, size in enumerate(values.shape) if chosen >> axis & 1)
+        return _BITS_PER_CODE * codes + estimated_bits(subset(chosen))
+
+    usable = [
+        chosen for chosen in range(8) if all(size > 1 or not chosen >> axis & 1 for axis, size in enumerate(values.shape))
+    ]
+    return subset(min(usable, key=bits))
+
+
+def _codes(variances: Variances, shape: tuple[int, ...]) -> Codes:
+    """Variances as codes, each in multiples of its axis's unit; what rounding all of an axis loses goes to the axes before."""
+    codes: list[NDArray[np.int32]] = []
+    carried = 0.0
+    for axis in (2, 1, 0):
+        exact = 0.5 * CLASSES_PER_OCTAVE * np.log2(np.maximum(variances[axis], 1e-12)) + carried
+        unit = _unit(shape, axis)
+        rounded = np.clip(np.rint(exact / unit), -_MAX_CODE, _MAX_CODE) * unit
+        carried = float((exact - rounded).mean()) if exact.size else 0.0
+        codes.append(rounded.astype(np.int32))
+    third, second, first = codes
+    return first, second, third
+
+
+def _unit(shape: tuple[int, ...], axis: int) -> int:
+    """In how many quarter octaves an axis's codes are told, by how many latents share one."""
+    latents = int(np.prod([size for other, size in enumerate(shape) if other != axis], dtype=np.int64))
+    if latents >= _LATENTS_FOR_UNIT_ONE:
+        return 1
+    return 2 if latents >= _LATENTS_FOR_UNIT_TWO else 4
+
+
+def axis_integers(scales: AxisScales) -> tuple[list[int], list[int]]:
+    """Scales as two lists of small integers: how each axis is told and its level; and the codes of those axes that vary."""
+    modes: list[int] = []
+    told: list[int] = []
+    for axis, codes in enumerate(scales.codes):
+        units = codes // _unit(scales.shape, axis)
+        level = round(float(units.mean())) if units.size else 0
+        if not (units != level).any():
+            modes += [_CONSTANT, level]
+            continue
+        direct, deltas = units - level, np.diff(units, prepend=level)
+        mode = _DIRECT if _entropy(direct) <= _entropy(deltas) else _DELTAS
+        modes += [mode, level]
+        told += (direct if mode == _DIRECT else deltas).tolist()
+    return modes, told
+
+
+def _entropy(values: NDArray[np.int32]) -> float:
+    counts = np.unique(values, return_counts=True)[1]
+    return float(-(counts * np.log2(counts / counts.sum())).sum())
+
+
+def count_told(modes: list[int], shape: Shape) -> int:
+    """How many codes follow for an array of this shape. Raises FormatError."""
+    if len(modes) != 2 * len(shape) or any(mode not in (_CONSTANT, _DIRECT, _DELTAS) for mode in modes[::2]):
+        raise FormatError("a tensor's scales are told in an unknown way")
+    return sum(size for mode, size in zip(modes[::2], shape, strict=True) if mode != _CONSTANT)
+
+
+def axis_scales(modes: list[int], told: Iterator[int], shape: Shape) -> AxisScales:
+    """Inverse of `axis_integers`, given as many codes as `count_told` says."""
+    codes = []
+    for axis, size in enumerate(shape):
+        mode, level = modes[2 * axis], modes[2 * axis + 1]
+        units = np.full(size, level, np.int64)
+        if mode != _CONSTANT:
+            differences = np.fromiter(islice(told, size), np.int64, size)
+            units += differences if mode == _DIRECT else np.cumsum(differences)
+        codes.append(np.clip(units * _unit(shape, axis), -_MAX_CODE, _MAX_CODE).astype(np.int32))
+    return AxisScales((codes[0], codes[1], codes[2]))
