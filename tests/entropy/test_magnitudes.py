@@ -221,6 +221,10 @@ GOLDEN_FREQUENCIES = [
         [0, 0, 3, 3],
         [0, 0, 3, -1],
         [0, 0, 0, 1],
+        [16, 2, 1, 0],  # tables of four classes each: these would be the classes from 64 on
+        [63, 2, 1, 0],
+        [13, 2, 26, 25],
+        [0, 1, 33, 0],
     ],
     ids=str,
 )

@@ -167,6 +167,16 @@ def test_symbols_without_a_coder_state_are_refused(words):
         decode_stream(data, np.zeros(1, np.uint8), WIDE, SCALAR)
 
 
+def test_a_coder_that_does_not_end_where_it_began_is_refused():
+    """All words and bytes may be used up, and the state still tells that these are not the symbols."""
+    certain = MagnitudeTables(0, 2, 0, (((0,), (0,)),))
+    classes = np.zeros(9, np.uint8)
+    assert (decode_stream(bytes.fromhex("0200000001000000"), classes, certain, SCALAR) == 0).all()
+    for state in ("01000100", "00000000", "ffffffff"):
+        with pytest.raises(FormatError, match="end where it should"):
+            decode_stream(bytes.fromhex("02000000" + state), classes, certain, SCALAR)
+
+
 def test_bytes_where_there_are_no_symbols_are_refused():
     """A stream of nothing is the coder's first state and no more."""
     with pytest.raises(FormatError, match="end where it should"):

@@ -48,7 +48,7 @@ def auto2() -> None:
 
 
 def max_error2() -> None:
-    """The second version of auto, with one absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
+    """One absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
     state = {
         "w": low_rank(16, 16),
         "outlier": torch.cat([torch.randn(30), torch.tensor([-12345.678])]),

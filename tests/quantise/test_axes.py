@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from weightzip.entropy.magnitudes import MAX_CLASSES
 from weightzip.errors import FormatError
+from weightzip.quantise import axes
 from weightzip.quantise.axes import (
     CLASS_OF_ONE_STEP,
     AxisScales,
@@ -36,7 +37,7 @@ def scales_of(*codes):
 def through_integers(scales):
     modes, told = axis_integers(scales)
     assert count_told(modes, scales.shape) == len(told)
-    return axis_scales(modes, iter(told), scales.shape)
+    return axis_scales(modes, told, scales.shape)
 
 
 @given(ARRAYS)
@@ -89,12 +90,13 @@ def test_a_code_that_few_latents_share_is_told_coarsely(others, unit):
     assert fitted[0] * 399 == pytest.approx(32, rel=0.06)
 
 
-def test_rounding_one_axis_coarsely_does_not_shift_the_level():
-    """What the rounding of one axis loses on average goes to the others."""
-    values = separable(np.full(600, 2.0**0.375), np.ones(1), 2.0 ** np.linspace(-3, 3, 600), seed=3)
-    classes = fit_axis_scales(values).classes().reshape(600, 600).astype(float)
-    assert classes.mean() == pytest.approx(CLASS_OF_ONE_STEP + 1.5, abs=0.51)
-    assert np.ptp(classes.mean(axis=0)) == pytest.approx(24, abs=1)
+def test_what_rounding_an_axis_coarsely_loses_goes_to_the_others():
+    """Codes of 1 and -3 in units of 4 become 0 and -4, one too low on average: the next axis makes up for it."""
+    exact = np.full(8, 10.0), np.zeros(1), np.tile([1.0, 1.0, 1.0, -3.0], 100)
+    first, second, third = axes._codes(tuple(2.0 ** (codes / 2) for codes in exact), (8, 1, 400))
+    assert np.unique(third).tolist() == [-4, 0]
+    assert second.tolist() == [1]
+    assert np.unique(first).tolist() == [10]
 
 
 def test_too_few_values_do_not_pay_for_scales():
@@ -151,10 +153,21 @@ def test_smooth_codes_are_told_by_their_differences():
     assert len(set(told)) <= 2
 
 
+def test_more_scales_than_the_latents_allow_are_neither_made_nor_read():
+    modes = [0, 0, 0, 0, 1, 0]
+    assert count_told(modes, (1, 1, 4096)) == count_told(modes, (8, 1, 4096)) == 4096
+    assert count_told(modes, (8, 1, 5000)) == 5000
+    for shape in ((1, 1, 4097), (7, 1, 5000), (1, 1, 2**40)):
+        with pytest.raises(FormatError, match="more scales than its size allows"):
+            count_told(modes, shape)
+    wide = 2.0 ** np.random.default_rng(0).uniform(-10, 20, (1, 1, 6000)).astype(np.float32)
+    assert count_told(axis_integers(fit_axis_scales(wide))[0], wide.shape) == 0
+
+
 def test_codes_without_end_are_clipped():
     modes = [1, 2**31 - 1, 0, -(2**31) + 1, 2, 0]
-    scales = axis_scales(modes, itertools.repeat(2**31 - 1), (3, 2, 4))
-    assert [np.unique(np.abs(codes)).tolist() for codes in scales.codes] == [[1024], [1024], [1024]]
+    scales = axis_scales(modes, np.full(7, 2**31 - 1, np.int32), (3, 2, 4))
+    assert all(np.abs(codes).max() <= 4 * 1024 for codes in scales.codes)
     assert scales.classes().shape == (24,)
 
 

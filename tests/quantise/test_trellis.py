@@ -181,6 +181,20 @@ def test_huge_values_keep_the_machine_in_step(num_states, exponent):
     assert (errors <= 4 + np.abs(values) * 2.0**-22).all()
 
 
+@pytest.mark.parametrize("exponent", [10, 26, 29])
+def test_huge_values_do_not_spoil_those_after_them(exponent):
+    """A machine out of step would still be decoded alike, but small values would get the points of the other quantiser."""
+    rng = np.random.default_rng(exponent)
+    values = rng.uniform(-9, 9, 4000).astype(np.float32)
+    values[::10] = 2.0**exponent * rng.uniform(0.5, 1, 400)
+    machine, parts = trellis(256), whole(4000)
+    symbols = search(values, np.zeros(4000, np.uint8), parts, machine, FREE, 0.0)
+    errors = points(symbols, run_machine(symbols, parts, machine)).astype(np.float64) - values
+    small = np.delete(np.square(errors), np.s_[::10])
+    assert small.mean() < 0.25
+    assert small.max() <= 4
+
+
 @given(
     hnp.arrays(np.float32, st.integers(0, 80), elements=st.floats(-(2.0**30), 2.0**30, width=32)),
     st.sampled_from([8, 64, 256]),

@@ -1,18 +1,20 @@
 """The smallest file whose model still does its task: probes of a common step, of what each tensor alone can bear, and of both.
 
     original --evaluate--> metric to keep
-    one step for all    --bisect-->  the coarsest that keeps it                                  (a first file)
-    each group alone    --bisect-->  what it bears --balance--> steps in proportion --bisect-->  (a second file)
+    one step for all    --bisect-->  the coarsest that keeps it
+    each group alone    --bisect-->  what it bears --balance--> steps in proportion --bisect-->  the coarsest of these
+    the smaller of both --trade--->  one group coarser, perhaps another one finer, wherever that is smaller and keeps the metric
 
-Between probes, transforms and latents are kept; only quantisation is done anew. The file itself is encoded with all that its
-own steps ask for, and evaluated as it decodes.
+Between probes, transforms and latents are kept; only quantisation is done anew, and what would not be smaller is not evaluated.
+The file itself is encoded with all that its own steps ask for, and evaluated as it decodes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from torch import Tensor
 
@@ -20,7 +22,8 @@ from weightzip.checkpoint import Checkpoint
 from weightzip.codec.auto import AutoCodec, Prepared
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.pipeline import Coded, encode, lossy_names
-from weightzip.codec.steps import STEPS_PER_OCTAVE, choose_steps
+from weightzip.codec.steps import STEPS_PER_OCTAVE, Steps, choose_steps
+from weightzip.codec.symbols import Symbols, encode_symbols
 from weightzip.progress import Progress, ProgressEvent
 from weightzip.search import balanced, bisect_log, tolerances
 
@@ -30,13 +33,24 @@ _COMMON_PROBES, _GROUP_PROBES, _BALANCED_PROBES = 10, 5, 7
 _GROUPS = 12  # matrices that are probed by themselves, the largest ones
 _SHARE = 0.5  # of the drop, which a group alone may take while its tolerance is sought
 _WITHIN = 4.0  # a group's tolerance is sought within this factor of the common step, and four times as far upwards
-_POLISHING_ROUNDS = 2
+_TRADES, _TRADED = 24, 2  # evaluated; quarter octaves that a group becomes coarser by, where another one becomes finer by one
 _FINAL_PROBES, _COARSER_FIRST, _FINAL_STEP = 8, 1.06, 1.02  # what bisection found need not be the coarsest that passes
 
 
 def meet_drop(checkpoint: Checkpoint, max_drop: float, evaluate: Evaluate, progress: Progress) -> Coded:
     """The smallest file found that loses at most `max_drop` of the metric; exact storage where no other does."""
     return _Search(checkpoint, max_drop, evaluate, progress).smallest()
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A common step, relative to the weights' deviation, and quarter octaves by which tensors depart from it."""
+
+    step: float
+    shifts: Mapping[str, int] = field(default_factory=dict)
+
+    def moved(self, names: Sequence[str], by: int) -> _Setting:
+        return _Setting(self.step, {**self.shifts, **{name: self.shifts.get(name, 0) + by for name in names}})
 
 
 @dataclass
@@ -52,74 +66,93 @@ class _Search:
         names = lossy_names(self.checkpoint)
         self.tensors = {name: tensor.float() for name, tensor in self.checkpoint.tensors.items() if name in names}
         self.groups = _groups(self.tensors)
-        by_group = (_GROUP_PROBES + _POLISHING_ROUNDS) * len(self.groups)
-        self.expected = 1 + _COMMON_PROBES + by_group + _BALANCED_PROBES + 2 * _FINAL_PROBES
+        by_group = _GROUP_PROBES * len(self.groups) + _BALANCED_PROBES + _TRADES if len(self.groups) > 1 else 0
+        self.expected = 1 + _COMMON_PROBES + by_group + _FINAL_PROBES
         self.original = self._value(dict(self.checkpoint.tensors), "the original")
 
     def smallest(self) -> Coded:
         """See `meet_drop`."""
-        if not any(tensor.numel() for tensor in self.tensors.values()):
-            return encode(self.checkpoint, LosslessCodec())
-        prepared = Prepared.of(self.tensors, choose_steps(self.tensors, _REFERENCE, {}))
-        common = bisect_log(lambda step: self._passes(prepared, step, {}), safe=_FINEST, bold=_COARSEST, probes=_COMMON_PROBES)
-        if common is None:
-            return encode(self.checkpoint, LosslessCodec())
-        found = [self._final(common, {})]
-        if len(self.groups) > 1:
-            found.append(self._balanced(prepared, common))
-        files = [coded for coded in found if coded is not None]
-        return min(files, key=lambda coded: len(coded.pack())) if files else encode(self.checkpoint, LosslessCodec())
+        found = self._found() if self.groups else []
+        return next(filter(None, map(self._final, found)), None) or encode(self.checkpoint, LosslessCodec())
 
-    def _balanced(self, prepared: Prepared, common: float) -> Coded | None:
-        """The file with a step for each group by what it alone can bear."""
+    def _found(self) -> list[_Setting]:
+        """Settings that keep the metric, the one of the smallest file first."""
+        prepared = Prepared.of(self.tensors, choose_steps(self.tensors, _REFERENCE, {}))
+        step = bisect_log(
+            lambda step: self._passes(prepared, _Setting(step)), safe=_FINEST, bold=_COARSEST, probes=_COMMON_PROBES
+        )
+        if step is None:
+            return []
+        common = _Setting(step)
+        settings = [common, *self._balanced(prepared, common)]
+        sized = sorted((self._size(prepared, setting), index) for index, setting in enumerate(settings))
+        best, *others = [settings[index] for _, index in sized]
+        return [self._traded(prepared, best, sized[0][0]), best, *others] if len(self.groups) > 1 else [best]
+
+    def _balanced(self, prepared: Prepared, common: _Setting) -> Iterator[_Setting]:
+        """The coarsest setting whose steps are in proportion to what each group alone can bear, if any keeps the metric."""
+        if len(self.groups) < 2:
+            return
         alone = [prepared.only(group) for group in self.groups]
         tolerated = tolerances(
-            lambda group, step: self._passes(alone[group], step, {}, share=_SHARE),
+            lambda group, step: self._passes(alone[group], _Setting(step), share=_SHARE),
             len(self.groups),
-            finest=common / _WITHIN,
-            coarsest=common * _WITHIN**2,
+            finest=common.step / _WITHIN,
+            coarsest=common.step * _WITHIN**2,
             probes=_GROUP_PROBES,
         )
         sizes = [sum(self.tensors[name].numel() for name in group) for group in self.groups]
-        wanted = [math.log2(step / common) for step in balanced(tolerated, sizes)]
-        shifts = {
-            name: round(STEPS_PER_OCTAVE * octaves)
-            for group, octaves in zip(self.groups, wanted, strict=True)
-            for name in group
-        }
+        setting = _Setting(common.step)
+        for group, wanted in zip(self.groups, balanced(tolerated, sizes), strict=True):
+            setting = setting.moved(group, round(STEPS_PER_OCTAVE * math.log2(wanted / common.step)))
         step = bisect_log(
-            lambda step: self._passes(prepared, step, shifts),
-            safe=common / _WITHIN,
-            bold=common * _WITHIN,
+            lambda step: self._passes(prepared, _Setting(step, setting.shifts)),
+            safe=common.step / _WITHIN,
+            bold=common.step * _WITHIN,
             probes=_BALANCED_PROBES,
         )
-        if step is None:
-            return None
-        return self._final(step, self._polished(prepared, step, shifts))
+        if step is not None:
+            yield _Setting(step, setting.shifts)
 
-    def _polished(self, prepared: Prepared, step: float, shifts: dict[str, int]) -> dict[str, int]:
-        """Shifts with each group's made coarser as long as the metric is kept, the largest group first."""
-        for _ in range(_POLISHING_ROUNDS):
-            for group in self.groups:
-                moved = shifts | {name: shifts[name] + 1 for name in group}
-                if self._passes(prepared, step, moved):
-                    shifts = moved
-        return shifts
+    def _traded(self, prepared: Prepared, best: _Setting, size: int) -> _Setting:
+        """The best setting, moved as long as that makes the file smaller and keeps the metric."""
+        moves = [(group, None) for group in self.groups] + list(permutations(self.groups, 2))
+        evaluated, since = 0, 0
+        while evaluated < _TRADES and since < len(moves):
+            coarser, finer = moves[0]
+            moves = [*moves[1:], moves[0]]
+            since += 1
+            moved = best.moved(coarser, 1) if finer is None else best.moved(coarser, _TRADED).moved(finer, -1)
+            smaller = self._size(prepared, moved)
+            if smaller < size:
+                evaluated += 1
+                if self._passes(prepared, moved):
+                    best, size, since = moved, smaller, 0
+        return best
 
-    def _final(self, step: float, shifts: Mapping[str, int]) -> Coded | None:
-        """The file at about this step, the coarsest of a few that passes as it decodes; None where none of them does."""
+    def _final(self, setting: _Setting) -> Coded | None:
+        """The file at about this setting, the coarsest of a few that passes as it decodes; None where none of them does."""
         for finer in range(_FINAL_PROBES):
-            coded = encode(self.checkpoint, AutoCodec(step * _COARSER_FIRST / _FINAL_STEP**finer, shifts))
+            codec = AutoCodec(setting.step * _COARSER_FIRST / _FINAL_STEP**finer, setting.shifts)
+            coded = encode(self.checkpoint, codec)
             if self._keeps(coded.restored, f"{len(coded.pack()):,} bytes"):
                 return coded
         return None
 
-    def _passes(self, prepared: Prepared, step: float, shifts: Mapping[str, int], share: float = 1.0) -> bool:
-        steps = choose_steps(self.tensors, step, shifts).only(list(self.tensors), prepared.names)
-        restored = prepared.restored(prepared.quantise(steps), steps)
+    def _size(self, prepared: Prepared, setting: _Setting) -> int:
+        """Bytes that differ between settings."""
+        coded = encode_symbols(self._quantised(prepared, setting)[0])
+        return len(coded.model) + len(coded.streams)
+
+    def _quantised(self, prepared: Prepared, setting: _Setting) -> tuple[Symbols, Steps]:
+        steps = choose_steps(self.tensors, setting.step, setting.shifts).only(list(self.tensors), prepared.names)
+        return prepared.quantise(steps), steps
+
+    def _passes(self, prepared: Prepared, setting: _Setting, share: float = 1.0) -> bool:
+        restored = prepared.restored(*self._quantised(prepared, setting))
         merged = dict(self.checkpoint.tensors)
         merged |= {name: tensor.to(self.checkpoint.tensors[name].dtype) for name, tensor in restored.items()}
-        return self._keeps(merged, f"step {step:.3g}", share)
+        return self._keeps(merged, f"step {setting.step:.3g}", share)
 
     def _keeps(self, tensors: dict[str, Tensor], what: str, share: float = 1.0) -> bool:
         return self.original - self._value(tensors, what) <= share * self.max_drop

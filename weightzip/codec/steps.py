@@ -94,6 +94,6 @@ def _vector_step(tensor: Tensor, step: float, base: float) -> float:
 def _step(base: float, code: int) -> float:
     octaves, quarter = divmod(code, STEPS_PER_OCTAVE)
     step = base * _MANTISSAS[quarter] * 2.0**octaves if abs(octaves) <= _MAX_EXPONENT else math.inf
-    if math.isinf(step):
+    if not 0 < step < math.inf:
         raise FormatError("a step size is out of range")
     return step

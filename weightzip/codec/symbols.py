@@ -34,10 +34,9 @@ from weightzip.quantise.trellis import NUM_PRICES, TRELLIS_TRADEOFF, run_machine
 
 STREAM = 1 << 16
 DECODING_BYTES = 6  # per latent at the peak of decoding: its point and its class, and the class's table
-_PASSES = 5  # of search and fit before the last search
-_SAMPLE = 1 << 20  # latents that the tables are fitted to before the last search
+_PASSES = ((1 << 17, 8), (1 << 20, 4))  # of search and fit before the last search: latents looked at, how often
 _MAX_ADAPTIVE = 4096  # longer lists of scales get a table of their own, which reads a thousand times faster
-_LARGEST_SYMBOL = 2.0**30
+_LARGEST_SYMBOL = 2.0**30 - 1  # twice this is a point, which must fit 32 bits
 
 
 @dataclass(frozen=True)
@@ -114,33 +113,42 @@ def _classes(scales: Sequence[AxisScales]) -> NDArray[np.uint8]:
 
 def _streams(sizes: Sequence[int]) -> list[list[int]]:
     """Sizes of arrays, in groups of neighbours that share a stream."""
-    groups: list[list[int]] = [[]]
+    groups: list[list[int]] = []
+    left = 0  # symbols that the last group still lacks
     for size in sizes:
-        if sum(groups[-1]) >= STREAM:
+        if left <= 0:
             groups.append([])
+            left = STREAM
         groups[-1].append(size)
-    if len(groups) > 1 and sum(groups[-1]) < STREAM:
+        left -= size
+    if len(groups) > 1 and left > 0:
         last = groups.pop()
         groups[-1] += last
-    return groups if groups[0] else []
+    return groups
 
 
 def _fitted_prices(
     values: NDArray[np.float32], classes: NDArray[np.uint8], parts: NDArray[np.int64], machine: Machine, tradeoff: float
 ) -> NDArray[np.float32]:
     """Bits of each magnitude, by class and quantiser, from searches of a sample of the chunks, each at the bits of the last."""
-    chosen = parts[:: max(1, values.size // _SAMPLE)]
-    positions = np.concatenate([np.arange(start, start + size) for start, size in chosen] or [np.zeros(0, np.int64)])
-    sample, sample_classes = values[positions], classes[positions]
-    ends = np.cumsum(chosen[:, 1])
-    sample_parts = np.column_stack([ends - chosen[:, 1], chosen[:, 1]])
     prices = _gaussian_prices()
-    for _ in range(_PASSES):
-        symbols = search(sample, sample_classes, sample_parts, machine, prices, tradeoff)
-        quantisers = run_machine(symbols, sample_parts, machine)
-        counts = count_symbols(symbols, sample_classes, quantisers, MAX_CLASSES)
-        prices = MagnitudeTables.fit(counts, (0,)).bits(MAX_CLASSES, NUM_PRICES)
+    for size, passes in _PASSES:
+        sample = _sampled(values, classes, parts, size)
+        for _ in range(passes):
+            symbols = search(*sample, machine, prices, tradeoff)
+            counts = count_symbols(symbols, sample[1], run_machine(symbols, sample[2], machine), MAX_CLASSES)
+            prices = MagnitudeTables.fit(counts, (0,)).bits(MAX_CLASSES, NUM_PRICES)
     return prices
+
+
+def _sampled(
+    values: NDArray[np.float32], classes: NDArray[np.uint8], parts: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int64]]:
+    """Every so many-th chunk, about `size` values in all: their values, their classes, and where each chunk lies then."""
+    chosen = parts[:: max(1, values.size // size)]
+    positions = np.concatenate([np.arange(start, start + length) for start, length in chosen] or [np.zeros(0, np.int64)])
+    ends = np.cumsum(chosen[:, 1])
+    return values[positions], classes[positions], np.column_stack([ends - chosen[:, 1], chosen[:, 1]])
 
 
 def _gaussian_prices() -> NDArray[np.float32]:
@@ -159,12 +167,12 @@ def _gaussian_prices() -> NDArray[np.float32]:
 def _encode_model(scales: Sequence[AxisScales], tables: MagnitudeTables, streams: Sequence[bytes]) -> bytes:
     axes = [axis_integers(scale) for scale in scales]
     modes = [len(stream) for stream in streams] + [mode for told, _ in axes for mode in told]
-    codes = [code for _, told in axes for code in told]
-    long = len(codes) > _MAX_ADAPTIVE
+    codes = np.concatenate([told for _, told in axes]) if axes else np.zeros(0, np.int32)
+    long = codes.size > _MAX_ADAPTIVE
     parts = [
         encode_integers(tables.to_integers()),
         encode_integers(modes),
-        encode(np.array(codes, np.int32)) if long else encode_integers(codes),
+        encode(codes) if long else encode_integers(codes.tolist()),
     ]
     return b"".join(len(part).to_bytes(3, "little") for part in parts[:2]) + b"".join(parts)
 
@@ -179,8 +187,11 @@ def _decode_model(
     modes = decode_integers(data[ends[1] : ends[2]], num_streams + 6 * len(shapes))
     lengths, modes = modes[:num_streams], modes[num_streams:]
     axes = [modes[start : start + 6] for start in range(0, len(modes), 6)]
-    count = sum(count_told(told, shape) for told, shape in zip(axes, shapes, strict=True))
-    codes = iter(decode(data[ends[2] :], count).tolist() if count > _MAX_ADAPTIVE else decode_integers(data[ends[2] :], count))
+    counts = [count_told(told, shape) for told, shape in zip(axes, shapes, strict=True)]
+    rest, count = data[ends[2] :], sum(counts)
+    codes = decode(rest, count) if count > _MAX_ADAPTIVE else np.array(decode_integers(rest, count), np.int32)
+    parts = np.split(codes, np.cumsum(counts)[:-1])
     if any(length < 0 for length in lengths):
         raise FormatError("a stream of symbols has a negative length")
-    return [axis_scales(told, codes, shape) for told, shape in zip(axes, shapes, strict=True)], tables, lengths
+    scales = [axis_scales(told, part, shape) for told, part, shape in zip(axes, parts, shapes, strict=True)]
+    return scales, tables, lengths

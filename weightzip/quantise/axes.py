@@ -9,9 +9,8 @@ quarter octaves, by how many latents it serves: a scale that is off by d costs t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,9 @@ CLASS_OF_ONE_STEP = 24  # the class of latents whose deviation is one fine step;
 CLASSES_PER_OCTAVE = 4
 _BITS_PER_CODE = 3.0
 _LATENTS_FOR_UNIT_ONE, _LATENTS_FOR_UNIT_TWO = 96, 24  # per code, from which a finer unit pays
+_MANY_CODES, _LATENTS_PER_CODE = 4096, 8  # an axis with more codes than that has so many latents to each
 _MAX_CODE = 1 << 10
+_BLOCK = 1 << 18  # classes computed at a time, which bounds memory
 Shape = tuple[int, int, int]
 Codes = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 _CONSTANT, _DIRECT, _DELTAS = 0, 1, 2  # how an axis's codes are stored
@@ -45,10 +46,12 @@ class AxisScales:
     def classes(self) -> NDArray[np.uint8]:
         """The class of every latent, flat."""
         first, second, third = (np.clip(codes, -_MAX_CODE, _MAX_CODE).astype(np.int16) for codes in self.codes)
-        classes = np.empty(self.shape, np.uint8)
-        plane = second[:, None] + third[None, :] + np.int16(CLASS_OF_ONE_STEP)
-        for index, code in enumerate(first):
-            classes[index] = np.clip(plane + code, 0, MAX_CLASSES - 1)
+        vectors = (first[:, None] + second[None, :] + np.int16(CLASS_OF_ONE_STEP)).reshape(-1)
+        classes = np.empty((vectors.size, third.size), np.uint8)
+        height = max(1, _BLOCK // max(third.size, 1))
+        for start in range(0, vectors.size if third.size else 0, height):
+            rows = slice(start, start + height)
+            classes[rows] = np.clip(vectors[rows, None] + third, 0, MAX_CLASSES - 1)
         return classes.reshape(-1)
 
 
@@ -79,9 +82,8 @@ def _cheapest(values: NDArray[np.float32], variances: Variances, level: float) -
         codes: int = sum(size for axis, size in enumerate(values.shape) if chosen >> axis & 1)
         return _BITS_PER_CODE * codes + estimated_bits(subset(chosen))
 
-    usable = [
-        chosen for chosen in range(8) if all(size > 1 or not chosen >> axis & 1 for axis, size in enumerate(values.shape))
-    ]
+    varying = sum(1 << axis for axis in range(3) if _may_vary(values.shape, axis))
+    usable = [chosen for chosen in range(8) if not chosen & ~varying]
     return subset(min(usable, key=bits))
 
 
@@ -99,6 +101,11 @@ def _codes(variances: Variances, shape: tuple[int, ...]) -> Codes:
     return first, second, third
 
 
+def _may_vary(shape: tuple[int, ...], axis: int) -> bool:
+    """Whether an axis may have scales of its own: all of them together take far less memory than the latents."""
+    return 1 < shape[axis] <= max(_MANY_CODES, math.prod(shape) // _LATENTS_PER_CODE)
+
+
 def _unit(shape: tuple[int, ...], axis: int) -> int:
     """In how many quarter octaves an axis's codes are told, by how many latents share one."""
     latents = int(np.prod([size for other, size in enumerate(shape) if other != axis], dtype=np.int64))
@@ -107,21 +114,21 @@ def _unit(shape: tuple[int, ...], axis: int) -> int:
     return 2 if latents >= _LATENTS_FOR_UNIT_TWO else 4
 
 
-def axis_integers(scales: AxisScales) -> tuple[list[int], list[int]]:
-    """Scales as two lists of small integers: how each axis is told and its level; and the codes of those axes that vary."""
+def axis_integers(scales: AxisScales) -> tuple[list[int], NDArray[np.int32]]:
+    """Scales as small integers: how each axis is told and its level; and the codes of those axes that vary."""
     modes: list[int] = []
-    told: list[int] = []
+    told: list[NDArray[np.int32]] = []
     for axis, codes in enumerate(scales.codes):
         units = codes // _unit(scales.shape, axis)
         level = round(float(units.mean())) if units.size else 0
         if not (units != level).any():
             modes += [_CONSTANT, level]
             continue
-        direct, deltas = units - level, np.diff(units, prepend=level)
+        direct, deltas = units - np.int32(level), np.diff(units, prepend=np.int32(level))
         mode = _DIRECT if _entropy(direct) <= _entropy(deltas) else _DELTAS
         modes += [mode, level]
-        told += (direct if mode == _DIRECT else deltas).tolist()
-    return modes, told
+        told.append(direct if mode == _DIRECT else deltas)
+    return modes, np.concatenate(told) if told else np.zeros(0, np.int32)
 
 
 def _entropy(values: NDArray[np.int32]) -> float:
@@ -133,17 +140,22 @@ def count_told(modes: list[int], shape: Shape) -> int:
     """How many codes follow for an array of this shape. Raises FormatError."""
     if len(modes) != 2 * len(shape) or any(mode not in (_CONSTANT, _DIRECT, _DELTAS) for mode in modes[::2]):
         raise FormatError("a tensor's scales are told in an unknown way")
+    if any(mode != _CONSTANT and not _may_vary(shape, axis) for axis, mode in enumerate(modes[::2])):
+        raise FormatError("a tensor has more scales than its size allows")
     return sum(size for mode, size in zip(modes[::2], shape, strict=True) if mode != _CONSTANT)
 
 
-def axis_scales(modes: list[int], told: Iterator[int], shape: Shape) -> AxisScales:
+def axis_scales(modes: list[int], told: NDArray[np.int32], shape: Shape) -> AxisScales:
     """Inverse of `axis_integers`, given as many codes as `count_told` says."""
-    codes = []
+    codes: list[NDArray[np.int32]] = []
+    start = 0
     for axis, size in enumerate(shape):
         mode, level = modes[2 * axis], modes[2 * axis + 1]
-        units = np.full(size, level, np.int64)
+        units = np.zeros(size, np.int32)
         if mode != _CONSTANT:
-            differences = np.fromiter(islice(told, size), np.int64, size)
-            units += differences if mode == _DIRECT else np.cumsum(differences)
-        codes.append(np.clip(units * _unit(shape, axis), -_MAX_CODE, _MAX_CODE).astype(np.int32))
+            part = told[start : start + size]
+            units += part if mode == _DIRECT else np.cumsum(part, dtype=np.int32)
+            start += size
+        units += np.int32(np.clip(level, -_MAX_CODE, _MAX_CODE))
+        codes.append(np.clip(units, -_MAX_CODE, _MAX_CODE) * np.int32(_unit(shape, axis)))
     return AxisScales((codes[0], codes[1], codes[2]))
