@@ -3,14 +3,18 @@
 The way of the data; each arrow is one folder, and nothing flows back:
 
     model.pt --read--> tensors --cut--> blocks --VAE--> latents --quantise--> symbols --entropy code--> sections --write--> .wz
-    model.pt <-write-- tensors <-paste- blocks <-decode- latents <-dequantise- symbols <-decode-------- sections <--read--- .wz
+    model.pt <-write-- tensors <-paste- blocks <-decode- points <---machine-- symbols <-decode--------- sections <--read--- .wz
 
-    checkpoint/  file formats, dtypes, aliases      entropy/    integer frequency tables, ANS
-    blocks/      cutting, padding, pasting          container/  the .wz format, limits, hashes
-    vae/         the ELBO, families, training       codec/      presets: the rooms put together, both ways
-    quantise/    step sizes, scales, rounding       search/     the coarsest setting that meets a target
-    baselines/   what people use today              tasks/      what a checkpoint is for, as a number
-    measure/     every method, timed, on disk       report/     curves, tables, plots, the HTML page
+By default a block is a view of a tensor, divided by its step, as an array of three axes. Its VAE is linear and in closed form:
+an encoder and an exact integer decoder along each axis where they pay. Latents get scales along their axes, and a trellis
+search finds the symbols, which ANS codes in streams. The paper's preset cuts chunks of all weights and trains one dense VAE.
+
+    checkpoint/  file formats, dtypes, aliases        entropy/    the trellis's machine, integer tables, ANS streams
+    blocks/      views of tensors, chunks of weights  container/  the .wz format, limits, hashes
+    vae/         linear and trained VAEs, decoders    codec/      presets: the rooms put together, both ways
+    quantise/    scales, trellis search, descent      search/     the coarsest setting that meets a target
+    baselines/   what people use today                tasks/      what a checkpoint is for, as a number
+    measure/     every method, timed, on disk         report/     curves, tables, plots, the HTML page
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)

@@ -1,4 +1,4 @@
-"""The interface that every codec and every baseline has: pure, inputs untouched.
+"""The interface that every codec and every baseline has: pure, inputs untouched. What only reads old files has half of it.
 
 tensors --encode--> Payload (named sections + a small JSON object) --decode--> tensors
 """
@@ -50,17 +50,21 @@ class Payload:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-class Codec(Protocol):
+class Decoder(Protocol):
+    """Gives back what some codec coded, perhaps one of an earlier version, whose files are read but no longer written."""
+
+    name: ClassVar[str]  # under which a file says how to decode it
+
+    @staticmethod
+    def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
+        """The tensors named by `specs`, in order. Raises FormatError where the payload does not fit the specs."""
+
+
+class Codec(Decoder, Protocol):
     """Compresses a set of tensors and gives them back.
 
     Lossy codecs take finite float32 tensors on the CPU and return float32 tensors; the pipeline converts dtypes.
     """
 
-    name: ClassVar[str]  # under which a file says how to decode it
-
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; their order is kept."""
-
-    @staticmethod
-    def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
-        """The tensors named by `specs`, in order. Raises FormatError where the payload does not fit the specs."""

@@ -12,9 +12,17 @@ _Result = TypeVar("_Result")
 
 
 def kernel(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Compile a function of arrays and numbers on its first call; the machine code is kept for later runs.
+    """Compile a function of arrays and numbers on its first call; the machine code is kept for later runs, where that can be.
 
-    No fast-math: floating-point operations happen as written, so that the results are the same on every machine.
+    No fast-math: floating-point operations happen as written, so that the results are the same on every machine. The code that
+    is kept is renewed when the function's own file changes, not when a constant that it takes from another one does.
     """
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
+    try:
+        compiled = _compiled(function, cache=True)
+    except RuntimeError:  # no folder can be written to, as in a read-only container
+        compiled = _compiled(function, cache=False)
     return cast("Callable[_Parameters, _Result]", compiled)
+
+
+def _compiled(function: Callable[..., object], *, cache: bool) -> Callable[..., object]:
+    return numba.njit(cache=cache, nogil=True, error_model="numpy", fastmath=False)(function)

@@ -4,68 +4,57 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from weightzip.codec import matrices
-from weightzip.codec.matrices import CodedMatrices, Matrix, decode_matrices, encode_matrices, quantise_matrices
-from weightzip.entropy import encode_integers
+from weightzip.codec.matrices import CodedMatrices, decode_matrices
+from weightzip.entropy import encode, encode_integers
 from weightzip.errors import FormatError, LimitError
 from weightzip.quantise import Scales
 
-MATRICES = st.lists(
-    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0), elements=st.floats(-1e4, 1e4, width=32)),
-    max_size=4,
-)
+
+def write(symbols, scales):
+    """As version 1 wrote matrices of symbols [rows, columns] under their scales."""
+    integers = []
+    for side in (side for scale in scales for side in (scale.row, scale.column)):
+        varies = len(set(side.tolist())) > 1
+        integers += [int(varies), *np.diff(side if varies else side[:1], prepend=0).tolist()]
+    flat, classes = ([part.reshape(-1) for part in parts] for parts in (symbols, [scale.classes() for scale in scales]))
+    coded = encode(np.concatenate(flat), np.concatenate(classes)) if flat else b""
+    return CodedMatrices(encode_integers(integers), coded)
 
 
-@given(MATRICES, st.sampled_from([0.0, 0.12]))
-def test_round_trip(values, tradeoff):
-    matrices = quantise_matrices(values, tradeoff=tradeoff)
-    decoded = decode_matrices(encode_matrices(matrices), [matrix.shape for matrix in values])
-    assert len(decoded) == len(values)
-    for matrix, symbols, source in zip(matrices, decoded, values, strict=True):
-        assert np.array_equal(symbols, matrix.symbols)
-        assert symbols.shape == source.shape
+def some_matrix(shape, seed):
+    """Random symbols of a shape, and scales that vary along either side or not."""
+    rng = np.random.default_rng(seed)
+    sides = [rng.integers(0, 12, size) if rng.random() < 0.6 else np.full(size, rng.integers(0, 12)) for size in shape]
+    return rng.integers(-300, 301, shape).astype(np.int32), Scales(*(side.astype(np.int32) for side in sides))
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=4), st.integers(0, 1000))
+def test_round_trip(shapes, seed):
+    pairs = [some_matrix(shape, seed + number) for number, shape in enumerate(shapes)]
+    symbols = [part for part, _ in pairs]
+    decoded = decode_matrices(write(symbols, [scale for _, scale in pairs]), shapes)
+    assert [part.shape for part in decoded] == shapes
+    assert all(np.array_equal(found, part) for found, part in zip(decoded, symbols, strict=True))
 
 
 def test_scales_of_any_shape_come_back():
     """Constant sides, sides that vary, sides of one code, large codes."""
     symbols = np.arange(12, dtype=np.int32).reshape(3, 4)
     for row, column in (([6] * 3, [0] * 4), ([6, 7, 8], [0] * 4), ([6] * 3, [-9, 0, 4, 4]), ([40, -40, 6], [1, 2, 3, 4])):
-        matrix = Matrix(symbols, Scales(np.array(row, np.int32), np.array(column, np.int32)))
-        assert np.array_equal(decode_matrices(encode_matrices([matrix]), [(3, 4)])[0], symbols)
+        coded = write([symbols], [Scales(np.array(row, np.int32), np.array(column, np.int32))])
+        assert np.array_equal(decode_matrices(coded, [(3, 4)])[0], symbols)
 
 
-def test_constant_scales_cost_a_byte_or_so_however_many_rows():
-    matrix = Matrix(np.ones((10_000, 3), np.int32), Scales(np.full(10_000, 6, np.int32), np.zeros(3, np.int32)))
-    assert len(encode_matrices([matrix]).scales) <= 4
-
-
-def test_one_price_for_all_matrices():
-    """A matrix of ones among many zeros gives way; alone it would not."""
-    rng = np.random.default_rng(0)
-    values = [rng.normal(0, 0.2, (100, 100)).astype(np.float32), np.full((2, 2), 0.6, np.float32)]
-    together = quantise_matrices(values, tradeoff=0.12)
-    alone = quantise_matrices(values[1:], tradeoff=0.12)
-    assert (alone[0].symbols == 1).all()
-    assert together[0].symbols.shape == (100, 100)
-    assert np.count_nonzero(together[0].symbols) < np.count_nonzero(np.rint(values[0]))
-
-
-def test_more_scales_than_may_be_read_are_left_out(monkeypatch):
-    """One after the other, as long as the limit lets them; the symbols are the same."""
-    rng = np.random.default_rng(0)
-    shapes = [(16, 4), (16, 4), (2, 2)]
-    codes = [[rng.permutation(size).astype(np.int32) for size in shape] for shape in shapes]
-    symbols = [rng.integers(-5, 6, shape).astype(np.int32) for shape in shapes]
-    matrices = [Matrix(part, Scales(*pair)) for part, pair in zip(symbols, codes, strict=True)]
-    free = encode_matrices(matrices)
-    monkeypatch.setattr("weightzip.codec.matrices._MAX_CODES", 16)  # and 132 // 16 more: both sides of the first, one column
-    coded = encode_matrices(matrices)
-    assert len(coded.scales) < len(free.scales)
-    assert all(np.array_equal(a, b) for a, b in zip(decode_matrices(coded, shapes), symbols, strict=True))
-    with pytest.raises(LimitError, match="more than 24 rows and columns have scales of their own"):
-        decode_matrices(free, shapes)
+def test_more_scales_than_were_ever_written_are_refused(monkeypatch):
+    monkeypatch.setattr("weightzip.codec.matrices._MAX_CODES", 16)  # and 64 // 16 more
+    symbols = np.arange(64, dtype=np.int32).reshape(16, 4)
+    rows, columns = np.arange(16, dtype=np.int32), np.arange(4, dtype=np.int32)
+    assert np.array_equal(decode_matrices(write([symbols], [Scales(rows, columns)]), [(16, 4)])[0], symbols)
+    coded = write([symbols, symbols[:1]], [Scales(rows, columns), Scales(rows[:1], columns)])  # 24 of 20
+    with pytest.raises(LimitError, match="more than 20 rows and columns have scales of their own"):
+        decode_matrices(coded, [(16, 4), (1, 4)])
 
 
 def test_a_side_without_end_is_refused_at_once():
@@ -84,8 +73,7 @@ def test_classes_are_computed_block_by_block(monkeypatch, shape):
 
 
 def test_shapes_that_do_not_fit_do_not_crash():
-    matrix = Matrix(np.ones((4, 4), np.int32), Scales(np.array([6, 9, 3, 5], np.int32), np.zeros(4, np.int32)))
-    coded = encode_matrices([matrix])
+    coded = write([np.ones((4, 4), np.int32)], [Scales(np.array([6, 9, 3, 5], np.int32), np.zeros(4, np.int32))])
     for shape in ((4, 5), (1, 1), (40, 40)):
         with contextlib.suppress(FormatError):
             assert decode_matrices(coded, [shape])[0].shape == shape

@@ -9,7 +9,6 @@ import weightzip.codec.paper_quantise as paper_quantise
 from weightzip.checkpoint import from_object
 from weightzip.codec import PaperCodec, decode, encode
 from weightzip.codec.paper_header import PaperHeader, working_bytes
-from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.container import pack
 from weightzip.errors import FormatError, LimitError, UsageError
 from weightzip.interface import Payload, TensorSpec
@@ -276,8 +275,3 @@ def test_latents_and_first_layer_are_no_finer_than_pays(trained, tiny_vae):
     (_, fine), (_, coarse) = trained
     assert paper_quantise.num_bytes(fine.latents) > 1.5 * paper_quantise.num_bytes(coarse.latents)
     assert paper_quantise.num_bytes(fine.first) > 1.5 * paper_quantise.num_bytes(coarse.first)
-
-
-def test_the_first_version_is_only_read(tensors):
-    with pytest.raises(UsageError, match="only for reading old files"):
-        PaperCodecV1().encode(tensors)

@@ -95,7 +95,7 @@ def metric(tensors):
 def test_a_drop_is_kept_and_used(checkpoint, max_drop):
     coded = encode_to_target(checkpoint, Target(max_drop=max_drop), evaluate=metric)
     drop = 100 - metric(decode(coded.pack()).tensors)
-    assert 0.97 * max_drop < drop <= max_drop
+    assert 0.95 * max_drop < drop <= max_drop
 
 
 def test_a_drop_below_zero_is_a_gain_and_passes(checkpoint):

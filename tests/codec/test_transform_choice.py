@@ -27,8 +27,8 @@ def scrambled(length, seed=1):
     return np.linalg.qr(rng.normal(size=(length, length)))[0] * 2.0 ** -np.linspace(0, 8, length)
 
 
-def along(tensor):
-    transforms = choose_transforms([tensor], [tensor.shape])
+def along(tensor, **room):
+    transforms = choose_transforms([tensor], [tensor.shape], **room)
     return transforms.choices[0].along
 
 
@@ -71,6 +71,17 @@ def test_values_too_large_to_be_exact_are_left_alone():
     tensor = mixed((5, 48, 49), [None, smooth(48), smooth(49)])
     assert along(tensor) != (IDENTITY,) * 3
     assert along(tensor * np.float32(1e9)) == (IDENTITY,) * 3
+    assert along(tensor, headroom=2.0**14) != (IDENTITY,) * 3
+    assert along(tensor, headroom=2.0**36) == (IDENTITY,) * 3
+
+
+def test_no_more_cosines_are_chosen_than_a_file_may_have(monkeypatch):
+    tensors = [mixed((7, 8, length), [None, None, smooth(length)]) for length in (49, 40, 49)]
+    shapes = [tensor.shape for tensor in tensors]
+    cosine, nothing = Choice(0, (IDENTITY, IDENTITY, COSINE)), Choice()
+    assert choose_transforms(tensors, shapes).choices == (cosine, cosine, cosine)
+    monkeypatch.setattr("weightzip.codec.transform_choice.MAX_COSINES", 49**2)
+    assert choose_transforms(tensors, shapes).choices == (cosine, nothing, cosine)
 
 
 def test_restored_latents_are_the_tensor():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightzip.entropy import code_lengths, decode, encode, encode_integers
+from weightzip.entropy import decode, encode, encode_integers
 from weightzip.entropy.buckets import MAX_MAGNITUDE
 from weightzip.errors import FormatError
 
@@ -206,19 +206,3 @@ def table_bytes(integers, announced=None):
 def test_a_hostile_table_is_refused(data, match):
     with pytest.raises(FormatError, match=match):
         decode(data, 1)
-
-
-def test_code_lengths_are_those_of_the_code():
-    rng = np.random.default_rng(0)
-    classes = rng.integers(0, 3, 100_000).astype(np.uint8)
-    values = np.rint(rng.normal(0, np.array([0.5, 1.0, 2.0])[classes])).astype(np.int32)
-    lengths = code_lengths(values, classes)
-    assert lengths.shape == (3, 16)
-    predicted = float(lengths[classes, np.abs(values)].sum()) / 8
-    assert predicted < len(encode(values, classes)) < 1.001 * predicted + 100  # and the tables
-
-
-def test_code_lengths_of_what_never_occurs_are_those_of_an_escape():
-    lengths = code_lengths(np.zeros(10, np.int32))
-    assert lengths[0, 0] == 0
-    assert (lengths[0, 1:] >= 24).all()

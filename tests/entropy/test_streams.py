@@ -41,9 +41,9 @@ def checked_decode(data, classes, tables, machine):
     num_words = int.from_bytes(data[:4], "little")
     end = 4 + 2 * num_words
     assert end <= len(data)
-    frequencies, starts = streams._starts(tables)
+    frequencies, starts = tables.frequencies, tables.starts
     words = np.frombuffer(data[4:end], "<u2").astype(np.uint64).astype(np.uint16)
-    lookup = streams._lookup(tables).astype(np.int64)  # as wide as compiled arithmetic is
+    lookup = tables.lookup.astype(np.int64)  # as wide as compiled arithmetic is
     values = np.zeros(classes.size, np.int64)
     raw = np.frombuffer(data[end:], np.uint8)
     index = tables.index(classes)
@@ -84,14 +84,14 @@ def test_a_magnitude_at_the_edge_of_its_bucket(machine, value):
 
 
 def test_counts_are_of_magnitudes_by_class_and_quantiser():
-    symbols = np.array([0, -1, 1, 15, 16, 23, -24, 31, 32, -(2**30)], np.int32)
+    symbols = np.array([0, -1, 1, 15, 16, 23, -24, 31, 32, 1 - 2**30], np.int32)
     classes = np.array([0, 0, 0, 0, 0, 0, 5, 5, 5, 5], np.uint8)
     quantisers = np.array([0, 0, 1, 0, 0, 0, 1, 1, 0, 0], np.uint8)
     counts = count_symbols(symbols, classes, quantisers, 6)
     found = {tuple(int(i) for i in place): int(counts[tuple(place)]) for place in np.argwhere(counts)}
     # Two buckets to an octave from 16 on: 16-23, 24-31, 32-47 ...
     assert found == {
-        (0, 0, 0): 1, (0, 0, 1): 1, (0, 1, 1): 1, (0, 0, 15): 1, (0, 0, 16): 2, (5, 1, 17): 2, (5, 0, 18): 1, (5, 0, 68): 1,
+        (0, 0, 0): 1, (0, 0, 1): 1, (0, 1, 1): 1, (0, 0, 15): 1, (0, 0, 16): 2, (5, 1, 17): 2, (5, 0, 18): 1, (5, 0, 67): 1,
     }  # fmt: skip
     assert counts.shape == (6, 2, ALPHABET)
 
@@ -120,7 +120,7 @@ def test_golden_stream():
     assert decoded.tolist() == GOLDEN_POINTS
 
 
-GOLDEN = "0b00000005009f00b341c80556c0ccd0c9001ec0d9011b457efb0abeb888f2ffff7f"
+GOLDEN = "0a00000079441a8041806500a89158c04dc08182354540bd0abeb888f2ffff7f"
 GOLDEN_POINTS = [0, 2, -5, 0, 11, -17, 0, 0, 63, -94, 140001, 0, 2, 0, 0, -1, 4, -3, 0, 9, 0, 0, 1073741822, 0]
 
 

@@ -69,6 +69,7 @@ def test_study_follows_the_losses_of_each_number_of_latents(results):
 
 def test_the_machine_is_told(results):
     assert results.machine.versions["weightzip"] == weightzip.__version__
+    assert {"Python", "torch", "numpy", "numba", "constriction", "zstandard"} <= set(results.machine.versions)
     assert f"{os.cpu_count()} core" in results.machine.kind
 
 

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -162,6 +163,29 @@ def test_more_scales_than_the_latents_allow_are_neither_made_nor_read():
             count_told(modes, shape)
     wide = 2.0 ** np.random.default_rng(0).uniform(-10, 20, (1, 1, 6000)).astype(np.float32)
     assert count_told(axis_integers(fit_axis_scales(wide))[0], wide.shape) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1 << 20), (1 << 18, 1, 4), (1 << 18, 4, 1), (2, 1 << 19, 1)])
+def test_a_long_axis_takes_little_memory(shape):
+    """It may not have scales of its own; only its latents and their classes are as many as it is long."""
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    peaks = []
+    for work in (lambda: fit_axis_scales(values), lambda: axis_scales([0] * 6, np.zeros(0, np.int32), shape).classes()):
+        tracemalloc.start()
+        try:
+            work()
+            peaks.append(tracemalloc.get_traced_memory()[1] / values.size)
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < 4.5
+    assert peaks[1] < 5.5
+
+
+def test_a_long_axis_leaves_the_others_their_scales():
+    values = separable(np.ones(20_000), np.ones(1), np.array([1.0, 2.0, 4.0, 8.0]))
+    codes = fit_axis_scales(values).codes
+    assert codes[0].tolist() == [codes[0][0]] * 20_000
+    assert (codes[2] + codes[1][0] + codes[0][0]).tolist() == [0, 4, 8, 12]
 
 
 def test_codes_without_end_are_clipped():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,16 @@ def test_decoding_is_exact(length, rank, seed, size):
     rows = [decoder.decode_rows(cube, slice(row, row + 1), bound=bound) for row in range(length)]
     assert np.concatenate(rows).reshape(length, 20).T.tolist() == expected
     assert decoder.decode(cube, 0).reshape(length, 20).T.tolist() == expected
+
+
+def test_a_decoder_keeps_little_besides_its_basis():
+    """However it was used: a file may have as many numbers in bases as in weights."""
+    decoder = fitted(correlated(400, 64, rank=64))
+    decoder.encode(correlated(10, 64, rank=64))
+    decoder.decode(np.ones((3, decoder.rank), np.int32))
+    kept = [value for owner in (decoder, decoder.reflections) for value in vars(owner).values()]
+    assert sum(value.nbytes for value in kept if isinstance(value, np.ndarray)) < 5 * 64**2
+    assert not any(isinstance(value, torch.Tensor) for value in kept)
 
 
 def test_numbers_too_large_to_be_exact_are_refused():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from weightzip.quantise.variances import separable_variances
+from weightzip.vae.gaussian import separable_variances
 from weightzip.vae.moments import moments_along
 
 EVERYTHING = 1 << 30

@@ -38,17 +38,21 @@ _NOTHING = np.zeros(0, np.float32)
 
 @dataclass(frozen=True)
 class AutoCodec:
-    """step: the fine step relative to the weights' deviation; shifts: quarter octaves by which tensors depart from it."""
+    """step: the fine step relative to the weights' deviation; shifts: quarter octaves by which tensors depart from it.
+
+    reference: the step, without shifts, for which transforms are chosen; by default the one that they are used with.
+    """
 
     step: float = DEFAULT_STEP
     shifts: Mapping[str, int] = field(default_factory=dict)
+    reference: float | None = None
     name: ClassVar[str] = "auto.2"
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; cost grows linearly with the number of weights."""
         steps = choose_steps(tensors, self.step, self.shifts)
         progress(ProgressEvent("coding", 0, 3, "fitting transforms"))
-        prepared = Prepared.of(tensors, steps)
+        prepared = Prepared.of(tensors, steps if self.reference is None else choose_steps(tensors, self.reference, {}))
         progress(ProgressEvent("coding", 1, 3, "quantising"))
         symbols, transforms = prepared.quantise(steps), prepared.transforms
         del prepared  # with its latents: symbols are all that is needed from here on
@@ -169,7 +173,7 @@ def _identity(shapes: Sequence[tuple[int, ...]]) -> Transforms:
 def _machine(num_states: object) -> Machine:
     if type(num_states) is int and num_states == SCALAR.num_states:
         return SCALAR
-    if num_states != NUM_STATES:
+    if type(num_states) is not int or num_states != NUM_STATES:
         raise FormatError(f"the auto codec's machine must have 1 or {NUM_STATES} states")
     return trellis(NUM_STATES)
 
@@ -177,5 +181,6 @@ def _machine(num_states: object) -> Machine:
 def _in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     """Values in units of a step; what no symbol can reach is cut off, and comes back with a large error."""
     with np.errstate(over="ignore"):
-        scaled: NDArray[np.float32] = np.clip(values / np.float64(step), -_LARGEST, _LARGEST).astype(np.float32)
+        in_steps = np.divide(values, step, dtype=np.float64)  # whatever numpy's version makes of a float32 and a number
+        scaled: NDArray[np.float32] = np.clip(in_steps, -_LARGEST, _LARGEST).astype(np.float32)
     return scaled

@@ -1,4 +1,4 @@
-"""Reading what the first `auto` codec wrote: scalar-quantised matrices under one set of tables; `auto` itself writes no more.
+"""Reading what the first `auto` codec wrote: scalar-quantised matrices under one set of tables.
 
 section "symbols" --decode--> integer matrices [rows, columns] --* step--> tensors
 """
@@ -6,7 +6,7 @@ section "symbols" --decode--> integer matrices [rows, columns] --* step--> tenso
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -16,19 +16,14 @@ from torch import Tensor
 from weightzip.codec.matrices import CodedMatrices, decode_matrices
 from weightzip.codec.steps import Steps
 from weightzip.entropy import decode_integers
-from weightzip.errors import FormatError, UsageError
+from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
-from weightzip.progress import Progress, silent
 
 
 class AutoCodecV1:
-    """Decodes files of the format "auto"; they are no longer written."""
+    """A decoder alone: files of the format "auto" are no longer written."""
 
     name: ClassVar[str] = "auto"
-
-    def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
-        """Always raises UsageError."""
-        raise UsageError("the first format of the auto codec is only read; use the auto codec as it is now")
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:

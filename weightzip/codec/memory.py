@@ -15,6 +15,9 @@ from weightzip.errors import LimitError
 ALLOWANCE = 64 << 20  # bytes of working memory that every file may take, whatever the cap
 # Beyond the restored tensors, per weight, measured at the peak:
 _AUTO_BYTES = 14  # a symbol (4), its float32 (4), one tensor's weights in float64 (8), less the restored value (2 or more)
+# Learned bases are within that. They have at most 3 numbers for each weight of their tensor, half of which are read (5 bytes)
+# while nothing is restored, and all of which are kept (2 bytes) while tensors are restored one by one. Those of the one tensor
+# that is being restored, and the cosine transforms, are within ALLOWANCE.
 _BASELINE_BYTES = 32  # of the hungriest, uniform quantisation: its indices unpacked, and its arithmetic
 _BASELINE_TENSOR_BYTES = 4096  # what a baseline may store for a tensor besides
 

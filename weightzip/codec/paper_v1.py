@@ -1,8 +1,11 @@
-"""Files of the paper's codec as the first version wrote them, with scalar quantisation: they decode as they always did."""
+"""Reading what the first version of the paper's codec wrote, with scalar quantisation.
+
+sections "latents", "decoder" --decode--> integer matrices --IntegerDecoder--> chunks --paste--> tensors
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -11,20 +14,15 @@ from torch import Tensor
 from weightzip.blocks import Chunks, paste
 from weightzip.codec.matrices import CodedMatrices, decode_matrices
 from weightzip.codec.paper_header import PaperHeader
-from weightzip.errors import FormatError, UsageError
+from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
-from weightzip.progress import Progress, silent
 from weightzip.vae import IntegerDecoder
 
 
 class PaperCodecV1:
-    """Decodes only."""
+    """A decoder alone: files of the format "paper" are no longer written."""
 
     name: ClassVar[str] = "paper"
-
-    def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
-        """Raises UsageError."""
-        raise UsageError("the first version of the paper codec is only for reading old files; use PaperCodec")
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:

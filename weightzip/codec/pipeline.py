@@ -25,13 +25,15 @@ from weightzip.codec.paper import PaperCodec
 from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.container import Container, pack, unpack
 from weightzip.errors import FormatError, LimitError, WeightzipError
-from weightzip.interface import Codec, Payload, TensorSpec
+from weightzip.interface import Codec, Decoder, Payload, TensorSpec
 from weightzip.progress import Progress, silent
 
-CODECS: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (AutoCodec, AutoCodecV1, PaperCodec, PaperCodecV1, LosslessCodec)
-} | BASELINES
+CODECS: dict[str, type[Decoder]] = {
+    **{codec.name: codec for codec in (AutoCodec, AutoCodecV1, PaperCodec, PaperCodecV1, LosslessCodec)},
+    **BASELINES,
+}
 _EXACT_SECTION = "exact"
+_SMALLEST_DOUBLE = 1e-30  # below it float32 runs out of digits; float32's own subnormal numbers are as good as they are
 _BLOCK = 1 << 20  # elements compared at a time, which bounds memory
 
 
@@ -83,12 +85,20 @@ def encode(checkpoint: Checkpoint, codec: Codec, progress: Progress = silent, *,
 
 
 def lossy_names(checkpoint: Checkpoint) -> set[str]:
-    """The tensors that a lossy codec may touch: the model's own, floating-point, and finite."""
+    """The tensors that a lossy codec may touch: the model's own, floating-point, finite, and in float32's range."""
     return {
         name
         for name, tensor in checkpoint.tensors.items()
-        if name in checkpoint.weights and tensor.dtype in LOSSY_DTYPES and bool(torch.isfinite(tensor.float()).all())
+        if name in checkpoint.weights and tensor.dtype in LOSSY_DTYPES and _in_range(tensor)
     }
+
+
+def _in_range(tensor: Tensor) -> bool:
+    """Whether float32, which lossy codecs compute with, holds a tensor: finite, and its largest value to all its digits."""
+    single = tensor.float()
+    if not bool(torch.isfinite(single).all()):
+        return False
+    return tensor.dtype != torch.float64 or not tensor.any() or float(single.abs().max()) > _SMALLEST_DOUBLE
 
 
 def decode(data: bytes, name: str = "the file", *, memory: int | None = None) -> Decoded:

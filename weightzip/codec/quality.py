@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import permutations
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice, permutations
 
 from torch import Tensor
 
@@ -24,17 +24,21 @@ from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.pipeline import Coded, encode, lossy_names
 from weightzip.codec.steps import STEPS_PER_OCTAVE, Steps, choose_steps
 from weightzip.codec.symbols import Symbols, encode_symbols
+from weightzip.errors import FormatError
 from weightzip.progress import Progress, ProgressEvent
 from weightzip.search import balanced, bisect_log, tolerances
 
 Evaluate = Callable[[dict[str, Tensor]], float]
-_FINEST, _COARSEST, _REFERENCE = 2.0**-13, 2.0**3, 0.5  # fine steps, relative to the weights' deviation
+# Fine steps, relative to the weights' deviation: those that transforms are chosen for, and the coarsest tried with them.
+_REFERENCES = ((0.5, 2.0**3), (2.0**-7, 2.0**-7))
+_RANGE = 64.0  # how much finer than its reference a step is tried
 _COMMON_PROBES, _GROUP_PROBES, _BALANCED_PROBES = 10, 5, 7
 _GROUPS = 12  # matrices that are probed by themselves, the largest ones
 _SHARE = 0.5  # of the drop, which a group alone may take while its tolerance is sought
 _WITHIN = 4.0  # a group's tolerance is sought within this factor of the common step, and four times as far upwards
-_TRADES, _TRADED = 24, 2  # evaluated; quarter octaves that a group becomes coarser by, where another one becomes finer by one
-_FINAL_PROBES, _COARSER_FIRST, _FINAL_STEP = 8, 1.06, 1.02  # what bisection found need not be the coarsest that passes
+_SIZED, _TRADES = 96, 24  # trades tried for their size, and of these evaluated, at most
+_TRADED = 2  # quarter octaves that a group becomes coarser by, where another one becomes finer by one
+_FINAL_PROBES, _COARSER_FIRST, _FINAL_STEP = 8, 3, 1.02  # what bisection found need not be the coarsest that passes
 
 
 def meet_drop(checkpoint: Checkpoint, max_drop: float, evaluate: Evaluate, progress: Progress) -> Coded:
@@ -44,13 +48,17 @@ def meet_drop(checkpoint: Checkpoint, max_drop: float, evaluate: Evaluate, progr
 
 @dataclass(frozen=True)
 class _Setting:
-    """A common step, relative to the weights' deviation, and quarter octaves by which tensors depart from it."""
+    """A common step, relative to the weights' deviation, and quarter octaves by which tensors depart from it.
+
+    reference: the step for which the transforms were chosen that it is probed with.
+    """
 
     step: float
     shifts: Mapping[str, int] = field(default_factory=dict)
+    reference: float = 0.0
 
     def moved(self, names: Sequence[str], by: int) -> _Setting:
-        return _Setting(self.step, {**self.shifts, **{name: self.shifts.get(name, 0) + by for name in names}})
+        return replace(self, shifts={**self.shifts, **{name: self.shifts.get(name, 0) + by for name in names}})
 
 
 @dataclass
@@ -67,7 +75,7 @@ class _Search:
         self.tensors = {name: tensor.float() for name, tensor in self.checkpoint.tensors.items() if name in names}
         self.groups = _groups(self.tensors)
         by_group = _GROUP_PROBES * len(self.groups) + _BALANCED_PROBES + _TRADES if len(self.groups) > 1 else 0
-        self.expected = 1 + _COMMON_PROBES + by_group + _FINAL_PROBES
+        self.expected = 1 + _COMMON_PROBES + by_group + 2 * _FINAL_PROBES
         self.original = self._value(dict(self.checkpoint.tensors), "the original")
 
     def smallest(self) -> Coded:
@@ -77,22 +85,29 @@ class _Search:
 
     def _found(self) -> list[_Setting]:
         """Settings that keep the metric, the one of the smallest file first."""
-        prepared = Prepared.of(self.tensors, choose_steps(self.tensors, _REFERENCE, {}))
-        step = bisect_log(
-            lambda step: self._passes(prepared, _Setting(step)), safe=_FINEST, bold=_COARSEST, probes=_COMMON_PROBES
-        )
-        if step is None:
-            return []
-        common = _Setting(step)
+        for reference, coarsest in _REFERENCES:
+            prepared = Prepared.of(self.tensors, choose_steps(self.tensors, reference, {}))
+            step = bisect_log(
+                lambda step, prepared=prepared: self._passes(prepared, _Setting(step)),  # type: ignore[misc]
+                safe=reference / _RANGE,
+                bold=coarsest,
+                probes=_COMMON_PROBES,
+            )
+            if step is not None:
+                return self._improved(prepared, _Setting(step, {}, reference))
+        return []
+
+    def _improved(self, prepared: Prepared, common: _Setting) -> list[_Setting]:
+        """What can be made of a common step, the setting of the smallest file first."""
+        if len(self.groups) < 2:
+            return [common]
         settings = [common, *self._balanced(prepared, common)]
-        sized = sorted((self._size(prepared, setting), index) for index, setting in enumerate(settings))
+        sized = sorted((_size(self._quantised(prepared, setting)[0]), index) for index, setting in enumerate(settings))
         best, *others = [settings[index] for _, index in sized]
-        return [self._traded(prepared, best, sized[0][0]), best, *others] if len(self.groups) > 1 else [best]
+        return [self._traded(prepared, best, sized[0][0]), best, *others]
 
     def _balanced(self, prepared: Prepared, common: _Setting) -> Iterator[_Setting]:
         """The coarsest setting whose steps are in proportion to what each group alone can bear, if any keeps the metric."""
-        if len(self.groups) < 2:
-            return
         alone = [prepared.only(group) for group in self.groups]
         tolerated = tolerances(
             lambda group, step: self._passes(alone[group], _Setting(step), share=_SHARE),
@@ -102,57 +117,72 @@ class _Search:
             probes=_GROUP_PROBES,
         )
         sizes = [sum(self.tensors[name].numel() for name in group) for group in self.groups]
-        setting = _Setting(common.step)
+        setting = common
         for group, wanted in zip(self.groups, balanced(tolerated, sizes), strict=True):
             setting = setting.moved(group, round(STEPS_PER_OCTAVE * math.log2(wanted / common.step)))
         step = bisect_log(
-            lambda step: self._passes(prepared, _Setting(step, setting.shifts)),
+            lambda step: self._passes(prepared, replace(setting, step=step)),
             safe=common.step / _WITHIN,
             bold=common.step * _WITHIN,
             probes=_BALANCED_PROBES,
         )
         if step is not None:
-            yield _Setting(step, setting.shifts)
+            yield replace(setting, step=step)
 
     def _traded(self, prepared: Prepared, best: _Setting, size: int) -> _Setting:
         """The best setting, moved as long as that makes the file smaller and keeps the metric."""
-        moves = [(group, None) for group in self.groups] + list(permutations(self.groups, 2))
-        evaluated, since = 0, 0
-        while evaluated < _TRADES and since < len(moves):
-            coarser, finer = moves[0]
-            moves = [*moves[1:], moves[0]]
-            since += 1
+        moves = cycle([(group, None) for group in self.groups] + list(permutations(self.groups, 2)))
+        evaluated = 0
+        for number, (coarser, finer) in enumerate(islice(moves, _SIZED), 1):
             moved = best.moved(coarser, 1) if finer is None else best.moved(coarser, _TRADED).moved(finer, -1)
-            smaller = self._size(prepared, moved)
+            symbols, steps = self._quantised(prepared, moved)
+            smaller = _size(symbols)
             if smaller < size:
                 evaluated += 1
-                if self._passes(prepared, moved):
-                    best, size, since = moved, smaller, 0
+                if self._keeps_at(prepared, symbols, steps, f"trade {number}"):
+                    best, size = moved, smaller
+            if evaluated == _TRADES:
+                break
         return best
 
     def _final(self, setting: _Setting) -> Coded | None:
-        """The file at about this setting, the coarsest of a few that passes as it decodes; None where none of them does."""
+        """The smallest file found at about this setting that passes as it decodes; None where there is none.
+
+        With transforms for its own steps, which often are better ones, and with those that it was probed with.
+        """
+        found = [self._coarsest(setting, None), self._coarsest(setting, setting.reference)]
+        return min(filter(None, found), key=lambda coded: len(coded.pack()), default=None)
+
+    def _coarsest(self, setting: _Setting, reference: float | None) -> Coded | None:
+        """The file at the coarsest of a few steps about the setting's that passes."""
         for finer in range(_FINAL_PROBES):
-            codec = AutoCodec(setting.step * _COARSER_FIRST / _FINAL_STEP**finer, setting.shifts)
-            coded = encode(self.checkpoint, codec)
+            step = setting.step * _FINAL_STEP ** (_COARSER_FIRST - finer)  # the setting's own among them, exactly
+            try:
+                coded = encode(self.checkpoint, AutoCodec(step, setting.shifts, reference))
+            except FormatError:
+                continue
             if self._keeps(coded.restored, f"{len(coded.pack()):,} bytes"):
                 return coded
         return None
-
-    def _size(self, prepared: Prepared, setting: _Setting) -> int:
-        """Bytes that differ between settings."""
-        coded = encode_symbols(self._quantised(prepared, setting)[0])
-        return len(coded.model) + len(coded.streams)
 
     def _quantised(self, prepared: Prepared, setting: _Setting) -> tuple[Symbols, Steps]:
         steps = choose_steps(self.tensors, setting.step, setting.shifts).only(list(self.tensors), prepared.names)
         return prepared.quantise(steps), steps
 
     def _passes(self, prepared: Prepared, setting: _Setting, share: float = 1.0) -> bool:
-        restored = prepared.restored(*self._quantised(prepared, setting))
-        merged = dict(self.checkpoint.tensors)
-        merged |= {name: tensor.to(self.checkpoint.tensors[name].dtype) for name, tensor in restored.items()}
-        return self._keeps(merged, f"step {setting.step:.3g}", share)
+        return self._keeps_at(prepared, *self._quantised(prepared, setting), f"step {setting.step:.3g}", share)
+
+    def _keeps_at(self, prepared: Prepared, symbols: Symbols, steps: Steps, what: str, share: float = 1.0) -> bool:
+        try:
+            restored = prepared.restored(symbols, steps)
+        except FormatError:  # steps far finer than those that the transforms were chosen for
+            return False
+        return self._keeps(self._merged(restored), what, share)
+
+    def _merged(self, restored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors of the checkpoint, those restored in their place and dtype."""
+        typed = {name: tensor.to(self.checkpoint.tensors[name].dtype) for name, tensor in restored.items()}
+        return {**self.checkpoint.tensors, **typed}
 
     def _keeps(self, tensors: dict[str, Tensor], what: str, share: float = 1.0) -> bool:
         return self.original - self._value(tensors, what) <= share * self.max_drop
@@ -163,6 +193,12 @@ class _Search:
         detail = f"{what}: metric {value:.2f}"
         self.progress(ProgressEvent("searching", self.probes, max(self.expected, self.probes), detail))
         return value
+
+
+def _size(symbols: Symbols) -> int:
+    """Bytes that differ between settings."""
+    coded = encode_symbols(symbols)
+    return len(coded.model) + len(coded.streams)
 
 
 def _groups(tensors: Mapping[str, Tensor]) -> list[tuple[str, ...]]:

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from weightzip.errors import FormatError
 
-DEFAULT_STEP = 0.3
+DEFAULT_STEP = 0.25
 STEPS_PER_OCTAVE = 4
 _VECTOR_FINER = 12.0  # how much finer biases and norms are: few bytes, and each value moves a whole channel
-_FINEST_VECTOR = 2.0**-29  # of its largest value: what a symbol can hold
+_FINEST = 2.0**-30  # of a tensor's largest value: what a symbol can hold
 _MOST_FINER, _MOST_COARSER = 8.0, 2.0  # how far the common step may be from a step by the matrix's own deviation
 _MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
 _MAX_EXPONENT = 400
+_MAX_CODE = STEPS_PER_OCTAVE * _MAX_EXPONENT
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,21 @@ def choose_steps(tensors: Mapping[str, Tensor], step: float, shifts: Mapping[str
     common = _common_deviation(ranks, [tensor.numel() for tensor in tensors.values()], sizes)
     base = float(f"{step * common:.4e}")
 
-    def code(tensor: Tensor, deviation: float) -> int:
+    def code(name: str, tensor: Tensor, deviation: float) -> int:
         if tensor.dim() < 2:
             wanted = _vector_step(tensor, min(step, DEFAULT_STEP), base)
         else:
             wanted = step * min(max(common, deviation / _MOST_FINER), deviation * _MOST_COARSER)
-        return round(STEPS_PER_OCTAVE * math.log2(wanted / base)) if wanted > 0 else 0
+        quarters = round(STEPS_PER_OCTAVE * math.log2(wanted / base)) + shifts.get(name, 0) if wanted > 0 else 0
+        return max(quarters, _finest(tensor, base))
 
-    codes = [code(tensor, size) for tensor, size in zip(tensors.values(), sizes, strict=True)]
-    return Steps(base, tuple(code + shifts.get(name, 0) for name, code in zip(tensors, codes, strict=True)))
+    return Steps(base, tuple(code(name, tensor, size) for (name, tensor), size in zip(tensors.items(), sizes, strict=True)))
+
+
+def _finest(tensor: Tensor, base: float) -> int:
+    """The finest code at which the tensor's largest value still has a symbol."""
+    largest = max(abs(float(end)) for end in tensor.aminmax()) if tensor.numel() else 0.0
+    return math.ceil(STEPS_PER_OCTAVE * math.log2(largest * _FINEST / base)) if largest else -_MAX_CODE
 
 
 def _deviation(tensor: Tensor) -> float:
@@ -79,16 +86,15 @@ def _common_deviation(ranks: Sequence[int], sizes: Sequence[int], deviations: Se
 
 
 def _vector_step(tensor: Tensor, step: float, base: float) -> float:
-    """By a vector's median magnitude, or its smallest where all values are positive; at most `base`, as far as float32 can.
+    """By a vector's median magnitude, or its smallest where all values are positive; at most `base`.
 
     Positive vectors are gains and variances; they multiply or divide, so that even the smallest needs a relative precision.
     """
-    vector = tensor.reshape(-1).double().numpy()
-    magnitudes = np.abs(vector[vector != 0])
+    magnitudes = tensor[tensor != 0].abs().numpy()
     if not magnitudes.size:
         return 0.0
-    typical = np.median(magnitudes) if bool((vector < 0).any()) else magnitudes.min()
-    return max(min(step * float(typical) / _VECTOR_FINER, base), float(magnitudes.max()) * _FINEST_VECTOR)
+    typical = np.median(magnitudes) if bool((tensor < 0).any()) else magnitudes.min()
+    return min(step * float(typical) / _VECTOR_FINER, base)
 
 
 def _step(base: float, code: int) -> float:

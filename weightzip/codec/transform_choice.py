@@ -38,9 +38,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightzip.blocks.views import View, cut, possible_views
-from weightzip.codec.transforms import COSINE, IDENTITY, LEARNED, MAX_LENGTH, Choice, Transforms, encode_reflections
-from weightzip.quantise.variances import DISTORTION, PRICE, Variances, estimated_cost, separable_variances
+from weightzip.codec.transforms import (
+    COSINE,
+    IDENTITY,
+    LEARNED,
+    MAX_COSINES,
+    MAX_LENGTH,
+    Choice,
+    Transforms,
+    cosine_lengths,
+    encode_reflections,
+)
+from weightzip.quantise.axes import usable_variances
 from weightzip.threads import limited_threads
+from weightzip.vae.gaussian import DISTORTION, PRICE, Variances, estimated_cost
 from weightzip.vae.linear import LinearDecoder, cosine_decoder
 from weightzip.vae.moments import Moments, moments_along
 
@@ -51,27 +62,46 @@ _OF_EACH_KIND, _OF_EACH_KIND_IF_SMALL = 1, 2  # views tried
 _SMALL = 1 << 18  # weights of a tensor for which more is tried out
 _SCREENED, _FITTED = 4, 16  # vectors per dimension, of which moments are taken
 _FITTED_AT_LEAST = 1 << 33  # operations that moments may take in any case
-_LARGEST = 2.0**47  # of exact integers, which end at 2^53: room for steps 64 times finer
+_EXACT = 2.0**53  # where exact integers end
 Ways = tuple[bool, bool, bool]
 _NOWHERE: Ways = (False, False, False)
 
 
-def choose_transforms(tensors: Sequence[NDArray[np.float32]], shapes: Sequence[tuple[int, ...]]) -> Transforms:
-    """Transforms for tensors given in units of their fine steps; with any number of threads the same ones."""
+def choose_transforms(
+    tensors: Sequence[NDArray[np.float32]], shapes: Sequence[tuple[int, ...]], *, headroom: float = 64.0
+) -> Transforms:
+    """Transforms for tensors given in units of their fine steps; with any number of threads the same ones.
+
+    headroom: how many times finer the steps may become with these transforms.
+    """
     choices: list[Choice] = []
     decoders: list[LinearDecoder] = []
+    cosines: set[int] = set()
     with limited_threads(1):
         for tensor, shape in zip(tensors, shapes, strict=True):
-            draft = _best_draft(tensor, tuple(shape))
-            along = [IDENTITY, IDENTITY, IDENTITY]
-            for axis, way in enumerate(draft.along):
-                if isinstance(way, LinearDecoder):
-                    along[axis] = LEARNED + len(decoders)
-                    decoders.append(way)
-                else:
-                    along[axis] = way
-            choices.append(Choice(draft.view, (along[0], along[1], along[2])))
+            draft = _best_draft(tensor, tuple(shape), headroom)
+            choice, learned = _numbered(draft, len(decoders))
+            lengths = cosines | cosine_lengths(choice, draft.sizes)
+            if sum(length * length for length in lengths) > MAX_COSINES:  # as a file may not have them
+                choices.append(Choice())
+                continue
+            cosines = lengths
+            choices.append(choice)
+            decoders += learned
     return Transforms(tuple(tuple(shape) for shape in shapes), tuple(choices), tuple(decoders))
+
+
+def _numbered(draft: _Draft, first: int) -> tuple[Choice, list[LinearDecoder]]:
+    """A draft as what is stored of it: its choice, the learned decoders numbered from `first` on, and those decoders."""
+    along: list[int] = []
+    decoders: list[LinearDecoder] = []
+    for way in draft.along:
+        if isinstance(way, LinearDecoder):
+            along.append(LEARNED + first + len(decoders))
+            decoders.append(way)
+        else:
+            along.append(way)
+    return Choice(draft.view, (along[0], along[1], along[2])), decoders
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +109,7 @@ class _Draft:
     """A view of one tensor, what is done along its axes, and the bits that latents, scales and bases take then."""
 
     view: int
+    sizes: tuple[int, ...]  # of the view
     values: NDArray[np.float32]
     variances: Variances
     bits: float
@@ -86,7 +117,7 @@ class _Draft:
     growth: float = 1.0  # how much larger a sum may become than the largest latent
 
 
-def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...]) -> _Draft:
+def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...], headroom: float) -> _Draft:
     views = possible_views(shape)
     plain = _draft(cut(tensor, views[0]), 0)
     if tensor.size < _SMALLEST or plain.bits == 0:
@@ -95,24 +126,25 @@ def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...]) -> _Draft:
     for number, ways in _promising_views(plain, views):
         draft = plain if number == 0 else _draft(cut(tensor, views[number]), number)
         draft = _transformed_along(draft, [axis for axis in (2, 1, 0) if ways[axis]])
-        if draft.bits < best.bits and not _too_large(draft):
+        if draft.bits < best.bits and not _too_large(draft, headroom):
             best = draft
     return plain if best.bits + _BITS_PER_CHOICE > plain.bits else best
 
 
-def _too_large(draft: _Draft) -> bool:
-    """Whether the decoder's exact integers might not be, even for steps somewhat finer than these."""
+def _too_large(draft: _Draft, headroom: float) -> bool:
+    """Whether the decoder's exact integers might not be, for steps that much finer than these."""
     largest = max(float(draft.values.max(initial=0)), -float(draft.values.min(initial=0)))
-    return not largest * draft.growth < _LARGEST
+    return not largest * draft.growth * headroom < _EXACT
 
 
 def _draft(values: NDArray[np.float32], view: int) -> _Draft:
-    variances = separable_variances(values)
-    return _Draft(view, values, variances, _latent_bits(variances))
+    variances = usable_variances(values)
+    return _Draft(view, values.shape, values, variances, _latent_bits(values, variances))
 
 
-def _latent_bits(variances: Variances) -> float:
-    return estimated_cost(variances) + _BITS_PER_SCALE * sum(axis.size for axis in variances if axis.size > 1)
+def _latent_bits(values: NDArray[np.float32], variances: Variances) -> float:
+    alike = values.size / max(math.prod(axis.size for axis in variances), 1)
+    return alike * estimated_cost(variances) + _BITS_PER_SCALE * sum(axis.size for axis in variances if axis.size > 1)
 
 
 def _transformed_along(draft: _Draft, axes: list[int]) -> _Draft:
@@ -160,9 +192,9 @@ def _learned(draft: _Draft, axis: int, moments: Moments) -> list[_Draft]:
 
 def _applied(draft: _Draft, axis: int, decoder: LinearDecoder, way: LinearDecoder | int, cost: float) -> _Draft:
     values = decoder.encode(draft.values, axis)
-    variances = separable_variances(values)
+    variances = usable_variances(values)
     along = tuple(way if other == axis else before for other, before in enumerate(draft.along))
-    bits = draft.bits - _latent_bits(draft.variances) + _latent_bits(variances) + cost
+    bits = draft.bits - _latent_bits(draft.values, draft.variances) + _latent_bits(values, variances) + cost
     if decoder.rank < decoder.length:
         bits += PRICE / DISTORTION * max(0.0, _energy(draft.values) - _energy(values))
     return replace(draft, values=values, variances=variances, bits=bits, along=along, growth=draft.growth * decoder.growth)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,12 +23,12 @@ from weightzip.entropy import decode, encode, encode_integers, read_integers
 from weightzip.entropy.integers import deltas
 from weightzip.errors import FormatError, LimitError
 from weightzip.vae.linear import LinearDecoder, cosine_decoder, largest
-from weightzip.vae.reflections import MAX_EXPONENT, Reflections
+from weightzip.vae.reflections import MAX_EXPONENT, Reflections, column_sizes
 
 IDENTITY, COSINE, LEARNED = 0, 1, 2  # along an axis: nothing, the cosine transform, the learned decoder LEARNED + its number
 MAX_LENGTH = 1024  # of an axis that has a transform
-_MAX_BASIS = 1 << 16  # numbers of all bases of a file of few weights
-_MAX_BASIS_PER_WEIGHT = 4
+MAX_COSINES = 1 << 23  # numbers of the cosine transforms of all lengths that a file has
+_MAX_BASIS_PER_WEIGHT = 3  # of a tensor's learned bases; 2.5 if each is learned from half as many vectors as it is long
 _BATCH = 1 << 21  # weights restored at a time, which bounds memory
 Triple = tuple[int, int, int]
 Float = TypeVar("Float", np.float32, np.float64)
@@ -51,7 +52,7 @@ class Transforms:
 
     def latents(self, index: int, tensor: NDArray[Float]) -> NDArray[Float]:
         """Latents [ra, rb, rc] of a tensor, in the tensor's own unit."""
-        latents = cut(tensor, self._view(index))
+        latents = cut(tensor, self.views[index])
         for axis in (2, 1, 0):
             decoder = self._decoder(index, axis)
             if decoder is not None:
@@ -60,9 +61,11 @@ class Transforms:
 
     def latent_shape(self, index: int) -> Triple:
         """Shape of a tensor's latents."""
-        decoders = [self._decoder(index, axis) for axis in range(3)]
-        sizes = [decoder.rank if decoder else size for decoder, size in zip(decoders, self._view(index).sizes, strict=True)]
-        return sizes[0], sizes[1], sizes[2]
+        first, second, third = (
+            self.decoders[number - LEARNED].rank if number >= LEARNED else size
+            for number, size in zip(self.choices[index].along, self.views[index].sizes, strict=True)
+        )
+        return first, second, third
 
     def restore(self, index: int, symbols: NDArray[np.int32], step: float) -> NDArray[np.float32]:
         """The tensor from symbols [ra, rb, rc] in units of `step`: exact integers, then one product and one rounding.
@@ -71,20 +74,33 @@ class Transforms:
         """
         decoders = [self._decoder(index, axis) for axis in range(3)]
         unit = math.ldexp(step, -sum(decoder.shift for decoder in decoders if decoder))
-        restored = np.empty(self._view(index).sizes, np.float32)
+        restored = np.empty(self.views[index].sizes, np.float32)
         with np.errstate(over="ignore"):
             for rows, integers in _decoded(symbols, decoders, restored.shape):
-                restored[rows] = integers * np.float64(unit)
+                # Integers may be float32, and with a scalar some versions of numpy would multiply in that.
+                np.multiply(integers, unit, out=restored[rows], dtype=np.float64, casting="same_kind")
         return paste(restored, self.shapes[index])
 
-    def _view(self, index: int) -> View:
-        return possible_views(self.shapes[index])[self.choices[index].view]
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """How each tensor is cut."""
+        return tuple(possible_views(shape)[choice.view] for shape, choice in zip(self.shapes, self.choices, strict=True))
+
+    @cached_property
+    def _cosines(self) -> dict[int, LinearDecoder]:
+        """Those built so far, by length."""
+        return {}
 
     def _decoder(self, index: int, axis: int) -> LinearDecoder | None:
         number = self.choices[index].along[axis]
         if number == IDENTITY:
             return None
-        return cosine_decoder(self._view(index).sizes[axis]) if number == COSINE else self.decoders[number - LEARNED]
+        if number >= LEARNED:
+            return self.decoders[number - LEARNED]
+        length = self.views[index].sizes[axis]
+        if length not in self._cosines:
+            self._cosines[length] = cosine_decoder(length)
+        return self._cosines[length]
 
 
 def _decoded(
@@ -110,10 +126,9 @@ def encode_transforms(transforms: Transforms) -> bytes:
     if all(choice == Choice() for choice in transforms.choices):
         return b""
     integers: list[int] = [len(transforms.decoders)]
-    for shape, choice in zip(transforms.shapes, transforms.choices, strict=True):
+    for view, choice in zip(transforms.views, transforms.choices, strict=True):
         integers.append(choice.view)
-        sizes = possible_views(shape)[choice.view].sizes
-        integers += [number for number, size in zip(choice.along, sizes, strict=True) if _may_transform(size)]
+        integers += [number for number, size in zip(choice.along, view.sizes, strict=True) if _may_transform(size)]
     for decoder in transforms.decoders:
         assert decoder.reflections  # as all learned decoders have
         integers += [decoder.length - decoder.rank, *deltas(decoder.reflections.exponents.tolist())]
@@ -139,13 +154,16 @@ def decode_transforms(data: bytes, shapes: Sequence[tuple[int, ...]]) -> Transfo
     header, coded = _split(data)
     integers = read_integers(header)
     num_decoders = next(integers)
-    choices = tuple(_read_choice(integers, shape) for shape in shapes)
-    sizes = _basis_sizes(choices, shapes, num_decoders)
-    limit = _MAX_BASIS + _MAX_BASIS_PER_WEIGHT * sum(math.prod(shape) for shape in shapes)
-    if sum(length * length for length in sizes) > limit:
-        raise LimitError(f"the transforms are too large for the tensors: more than {limit:,} numbers")
-    exponents = [_read_exponents(integers, length) for length in sizes]
-    return Transforms(shapes, choices, tuple(_read_decoders(coded, sizes, exponents)))
+    transforms = Transforms(shapes, tuple(_read_choice(integers, shape) for shape in shapes), ())
+    lengths = _basis_lengths(transforms, num_decoders)
+    _check_sizes(transforms)
+    exponents = [_read_exponents(integers, length) for length in lengths]
+    return replace(transforms, decoders=tuple(_read_decoders(coded, lengths, exponents)))
+
+
+def cosine_lengths(choice: Choice, sizes: Sequence[int]) -> set[int]:
+    """Of the cosine transforms along the axes of a view of these sizes."""
+    return {size for number, size in zip(choice.along, sizes, strict=True) if number == COSINE}
 
 
 def _may_transform(size: int) -> bool:
@@ -161,11 +179,23 @@ def _read_choice(integers: Iterator[int], shape: tuple[int, ...]) -> Choice:
     return Choice(view, (first, second, third))
 
 
-def _basis_sizes(choices: Sequence[Choice], shapes: Sequence[tuple[int, ...]], num_decoders: int) -> list[int]:
+def _check_sizes(transforms: Transforms) -> None:
+    """Raise LimitError where bases would take more time and memory than the tensors that they serve."""
+    cosines: set[int] = set()
+    for choice, view in zip(transforms.choices, transforms.views, strict=True):
+        learned = sum(size * size for number, size in zip(choice.along, view.sizes, strict=True) if number >= LEARNED)
+        if learned > _MAX_BASIS_PER_WEIGHT * math.prod(view.sizes):
+            raise LimitError(f"a learned transform is too large for its tensor: {learned:,} numbers")
+        cosines |= cosine_lengths(choice, view.sizes)
+    if sum(length * length for length in cosines) > MAX_COSINES:
+        raise LimitError(f"the cosine transforms are too large: more than {MAX_COSINES:,} numbers")
+
+
+def _basis_lengths(transforms: Transforms, num_decoders: int) -> list[int]:
     """The length of each learned decoder's vectors. Raises FormatError unless all are used, by axes of one length."""
     lengths: dict[int, int] = {}
-    for choice, shape in zip(choices, shapes, strict=True):
-        for number, size in zip(choice.along, possible_views(shape)[choice.view].sizes, strict=True):
+    for choice, view in zip(transforms.choices, transforms.views, strict=True):
+        for number, size in zip(choice.along, view.sizes, strict=True):
             if number < IDENTITY or (number >= LEARNED and lengths.setdefault(number - LEARNED, size) != size):
                 raise FormatError("a transform does not fit its tensor")
     if len(lengths) != num_decoders or sorted(lengths) != list(range(len(lengths))):
@@ -187,10 +217,10 @@ def _read_decoders(coded: bytes, lengths: Sequence[int], exponents: Sequence[NDA
     if not lengths:
         return
     empty = [Reflections(length, each, np.zeros(0, np.int32)) for length, each in zip(lengths, exponents, strict=True)]
-    classes = [each.classes() for each in empty]
-    numbers = decode(coded, sum(map(len, classes)), np.concatenate(classes))
-    for each, part in zip(empty, np.split(numbers, np.cumsum([len(part) for part in classes])[:-1]), strict=True):
-        yield LinearDecoder.of(replace(each, numbers=part))
+    sizes = [int(column_sizes(each.length, each.rank).sum()) for each in empty]
+    numbers = decode(coded, sum(sizes), np.concatenate([each.classes() for each in empty]))
+    for each, part in zip(empty, np.split(numbers, np.cumsum(sizes)[:-1]), strict=True):
+        yield replace(LinearDecoder.of(replace(each, numbers=part)), reflections=None)  # which only encoding needs
 
 
 def _join(*parts: bytes) -> bytes:

@@ -55,21 +55,6 @@ def decode(data: bytes, count: int, classes: NDArray[np.uint8] | None = None) ->
     return values
 
 
-def code_lengths(
-    values: NDArray[np.int32], classes: NDArray[np.uint8] | None = None, *, num_magnitudes: int = 16
-) -> NDArray[np.float32]:
-    """Bits that each magnitude would cost in each class, [num_classes, num_magnitudes], with tables fitted to `values`.
-
-    The two signs share their bits evenly; a magnitude not seen costs what an escape would.
-    """
-    buckets = Buckets(_DIRECT_LOG2[0])
-    symbols, _, _ = buckets.split(np.clip(np.abs(values), 0, num_magnitudes))
-    lengths = Tables.fit(symbols, classes, buckets.alphabet).bits
-    magnitudes = np.concatenate([lengths[:, :1], lengths[:, 1::2] + 1], axis=1)[:, :num_magnitudes]
-    missing = num_magnitudes - magnitudes.shape[1]
-    return np.pad(magnitudes, ((0, 0), (0, missing)), constant_values=float(lengths.max(initial=24.0)))
-
-
 def _encode(values: NDArray[np.int32], classes: NDArray[np.uint8] | None, buckets: Buckets) -> bytes:
     symbols, extra, num_extra = buckets.split(values)
     tables = Tables.fit(symbols, classes, buckets.alphabet)

@@ -17,9 +17,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+# The kernels of `streams` hold this number as a constant, but what numba caches of them is renewed only when their own file
+# changes: whoever changes it here must touch that file as well.
 CHUNK = 2048  # symbols after which the machine starts anew: the lanes that are searched side by side
 
-# Parity-check polynomials with the largest free distance for amplitude modulation (Ungerboeck 1987, part II, table I).
+# Parity-check polynomials with the largest free distance for amplitude modulation (Ungerboeck 1987, part II, table I). Files
+# are written with 256 states; the others were measured beside it, and 8 are few enough for tests that try every sequence.
 _POLYNOMIALS = {8: (0o13, 0o04), 64: (0o103, 0o024), 256: (0o515, 0o362)}
 
 

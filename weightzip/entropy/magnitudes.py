@@ -22,7 +22,7 @@ from weightzip.errors import FormatError
 
 PROBABILITY_BITS = 14
 DIRECT = 16  # magnitudes that are symbols of their own; above, there are two buckets to an octave, and extra bits
-ALPHABET = DIRECT + 2 * (31 - 4)
+ALPHABET = DIRECT + 2 * (30 - 4)  # magnitudes below 2^30, whose points fit 32 bits
 MAX_CLASSES = 64
 MAX_WIDTH_LOG2 = 2  # classes may share tables by 2 or 4
 
@@ -74,6 +74,20 @@ class MagnitudeTables:
         """Frequencies [tables, 2, ALPHABET] that sum to 2^PROBABILITY_BITS; what a table lacks has none."""
         tables = [[_frequencies(table) for table in pair] for pair in self.logs]
         return np.array(tables, np.uint16).reshape(-1, 2, ALPHABET)
+
+    @cached_property
+    def starts(self) -> NDArray[np.uint16]:
+        """Where each magnitude's share of the slots begins, [tables, 2, ALPHABET]."""
+        ends = np.cumsum(self.frequencies, axis=2, dtype=np.int64)
+        starts: NDArray[np.uint16] = (ends - self.frequencies).astype(np.uint16)
+        return starts
+
+    @cached_property
+    def lookup(self) -> NDArray[np.uint8]:
+        """The magnitude symbol of each of the 2^PROBABILITY_BITS slots, [tables, 2, slots]."""
+        symbols = np.arange(ALPHABET, dtype=np.uint8)
+        rows = [np.repeat(symbols, row) for row in self.frequencies.reshape(-1, ALPHABET)]
+        return np.array(rows, np.uint8).reshape(-1, 2, 1 << PROBABILITY_BITS)
 
     def index(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The table of each class. Raises FormatError where there is none."""
@@ -200,10 +214,10 @@ def _moved(counts: NDArray[np.int64], guess: tuple[int, ...]) -> tuple[int, ...]
     """A guess with those logarithms moved to what the counts say that would otherwise cost more than telling it does."""
     seen = np.maximum(counts[: len(guess)], _UNSEEN)
     off = _UNIT * np.log2(seen / seen.sum()) - np.array(guess)
-    for _ in range(2):  # what most symbols are off by is no difference: only ratios count
-        off -= (
-            np.rint((off * seen * (np.abs(off) <= _tolerance(seen))).sum() / seen.sum()) if _ else np.rint(_median(off, seen))
-        )
+    # What most symbols are off by is no difference, as only ratios count: at first by the median, then by those near it.
+    off -= np.rint(_median(off, seen))
+    near = np.abs(off) <= _tolerance(seen)
+    off -= np.rint((off * seen * near).sum() / seen.sum())
     moved = np.where(np.abs(off) > _tolerance(seen), np.rint(off), 0)
     return tuple(int(log) for log in np.clip(np.array(guess) + moved, -_MAX_LOG, _MAX_LOG))
 

@@ -36,9 +36,8 @@ def encode_stream(
 ) -> bytes:
     """Code symbols [n] of these classes and quantisers; n and the tables are not included."""
     index = tables.index(classes)
-    frequencies, starts = _starts(tables)
     words = np.zeros(symbols.size + 2, np.uint16)
-    used = _encode_words(symbols, index, quantisers, frequencies, starts, words)
+    used = _encode_words(symbols, index, quantisers, tables.frequencies, tables.starts, words)
     bits = np.zeros((_num_bits(symbols) + 7) // 8 + 8, np.uint8)
     num_bytes = _encode_bits(symbols, bits)
     # The coder is a stack: what it wrote last is read first.
@@ -52,15 +51,14 @@ def decode_stream(data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTabl
     if len(data) < 4 or end > len(data):
         raise FormatError("a stream of symbols is cut short")
     index = tables.index(classes)
-    frequencies, starts = _starts(tables)
     values = np.empty(classes.size, np.int32)
     whole = _decode(
         np.frombuffer(data[4:end], "<u2").astype(np.uint16),
         np.frombuffer(data[end:], np.uint8),
         index,
-        frequencies,
-        starts,
-        _lookup(tables),
+        tables.frequencies,
+        tables.starts,
+        tables.lookup,
         machine.next_state,
         machine.quantiser,
         values,
@@ -68,20 +66,6 @@ def decode_stream(data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTabl
     if not whole:
         raise FormatError("a stream of symbols does not end where it should")
     return values
-
-
-def _starts(tables: MagnitudeTables) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    frequencies = tables.frequencies
-    ends = np.cumsum(frequencies, axis=2, dtype=np.int64)
-    return frequencies, (ends - frequencies).astype(np.uint16)
-
-
-def _lookup(tables: MagnitudeTables) -> NDArray[np.uint8]:
-    """The symbol of each of the 2^PROBABILITY_BITS slots: [tables, 2, slots]."""
-    frequencies = tables.frequencies.reshape(-1, ALPHABET)
-    symbols = np.arange(ALPHABET, dtype=np.uint8)
-    lookup = np.array([np.repeat(symbols, row) for row in frequencies], np.uint8)
-    return lookup.reshape(-1, 2, 1 << PROBABILITY_BITS)
 
 
 @kernel
@@ -157,6 +141,16 @@ def _encode_bits(symbols, data):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _filled(data, next_byte, pending, num_pending, wanted):  # type: ignore[no-untyped-def]
+    """Raw bits ahead: at least `wanted` of them, if the data have as many."""
+    while num_pending < wanted and next_byte < data.size:
+        pending |= np.uint64(data[next_byte]) << np.uint64(num_pending)
+        next_byte += 1
+        num_pending += 8
+    return pending, num_pending, next_byte
+
+
+@kernel
 def _decode(words, data, index, frequencies, starts, lookup, next_state, quantiser_of, values):  # type: ignore[no-untyped-def]
     """Fill values [n] with points; False where words or raw bits are too few or too many."""
     if words.size < 2:
@@ -183,23 +177,17 @@ def _decode(words, data, index, frequencies, starts, lookup, next_state, quantis
             next_word += 1
         magnitude = np.int64(symbol)
         if symbol != 0:
-            num_extra = 0
-            if symbol >= DIRECT:
-                num_extra = (symbol - DIRECT) // 2 + _DIRECT_LOG2 - 1
-            while num_pending < 1 + num_extra:
-                if next_byte >= data.size:
-                    return False
-                pending |= np.uint64(data[next_byte]) << np.uint64(num_pending)
-                next_byte += 1
-                num_pending += 8
-            negative = pending & np.uint64(1)
+            num_extra = (symbol - DIRECT) // 2 + _DIRECT_LOG2 - 1 if symbol >= DIRECT else 0
+            pending, num_pending, next_byte = _filled(data, next_byte, pending, num_pending, 1 + num_extra)
+            if num_pending < 1 + num_extra:
+                return False
             if num_extra:
                 extra = (pending >> np.uint64(1)) & ((np.uint64(1) << np.uint64(num_extra)) - np.uint64(1))
                 magnitude = np.int64(((2 + ((symbol - DIRECT) & 1)) << num_extra) | np.int64(extra))
+            point = 2 * magnitude - quantiser
+            values[i] = -point if pending & np.uint64(1) else point
             pending >>= np.uint64(1 + num_extra)
             num_pending -= 1 + num_extra
-            point = 2 * magnitude - quantiser
-            values[i] = -point if negative else point
         else:
             values[i] = 0
         machine_state = next_state[machine_state, magnitude & 1]

@@ -6,7 +6,6 @@ A frequency is stored as c = round(4 log2 f), which is off by 9% at most and cos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import isqrt
 
 import constriction
@@ -19,7 +18,6 @@ from weightzip.errors import FormatError
 MAX_CLASSES = 256
 _RESOLUTION = 4  # steps per octave
 _TOP = 80  # the commonest symbol's logarithm: frequencies span 2^20
-_ABSENT_BITS = 24.0  # what a symbol outside a table is taken to cost while choosing; it is never coded with that table
 # 2^(c/4) in fixed point, by integer square roots alone, hence the same on every machine.
 _POWERS = np.array([0] + [isqrt(isqrt((1 << c) << 32)) for c in range(1, _TOP + 1)], dtype=np.int64)
 
@@ -65,18 +63,6 @@ class Tables:
             raise FormatError("a symbol's class has no frequency table")
         weights = _POWERS[[*self.codes[scale_class], 0]].astype(np.float64)  # at least two symbols, as constriction asks
         return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
-
-    @cached_property
-    def bits(self) -> NDArray[np.float32]:
-        """Code lengths [num_classes, longest table] in bits."""
-        width = max((len(table) for table in self.codes), default=0)
-        bits = np.full((len(self.codes), width), _ABSENT_BITS, np.float32)
-        for row, table in zip(bits, self.codes, strict=True):
-            weights = _POWERS[list(table)].astype(np.float64)
-            present = np.flatnonzero(weights)
-            if present.size:
-                row[present] = np.log2(weights.sum()) - np.log2(weights[present])
-        return bits
 
 
 def _quantise(counts: NDArray[np.int64]) -> tuple[int, ...]:

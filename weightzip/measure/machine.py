@@ -13,7 +13,7 @@ import torch
 import weightzip
 from weightzip.results import Machine
 
-_LIBRARIES = ("torch", "numpy", "constriction", "zstandard")
+_LIBRARIES = ("torch", "numpy", "numba", "constriction", "zstandard")
 
 
 def this_machine(device: str) -> Machine:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weightzip.entropy.magnitudes import MAX_CLASSES
 from weightzip.errors import FormatError
-from weightzip.quantise.variances import Variances, estimated_bits, separable_variances
+from weightzip.vae.gaussian import Variances, estimated_bits, separable_variances
 
 CLASS_OF_ONE_STEP = 24  # the class of latents whose deviation is one fine step; at the bottom all symbols are zero
 CLASSES_PER_OCTAVE = 4
@@ -33,7 +34,10 @@ _CONSTANT, _DIRECT, _DELTAS = 0, 1, 2  # how an axis's codes are stored
 
 @dataclass(frozen=True)
 class AxisScales:
-    """codes: quarter octaves along each axis of an array [a, b, c]; they add up, from CLASS_OF_ONE_STEP, to the class."""
+    """codes: quarter octaves along each axis of an array [a, b, c]; they add up, from CLASS_OF_ONE_STEP, to the class.
+
+    Along an axis as long as the array may be itself, they may be one number in memory, seen as many times (stride 0).
+    """
 
     codes: Codes
 
@@ -45,13 +49,13 @@ class AxisScales:
 
     def classes(self) -> NDArray[np.uint8]:
         """The class of every latent, flat."""
-        first, second, third = (np.clip(codes, -_MAX_CODE, _MAX_CODE).astype(np.int16) for codes in self.codes)
+        first, second, third = (np.broadcast_to(_narrow(_told_apart(codes)), codes.shape) for codes in self.codes)
         vectors = (first[:, None] + second[None, :] + np.int16(CLASS_OF_ONE_STEP)).reshape(-1)
         classes = np.empty((vectors.size, third.size), np.uint8)
         height = max(1, _BLOCK // max(third.size, 1))
-        for start in range(0, vectors.size if third.size else 0, height):
-            rows = slice(start, start + height)
-            classes[rows] = np.clip(vectors[rows, None] + third, 0, MAX_CLASSES - 1)
+        for start, left in product(range(0, vectors.size, height), range(0, third.size, _BLOCK)):
+            rows, columns = slice(start, start + height), slice(left, left + _BLOCK)
+            classes[rows, columns] = np.clip(vectors[rows, None] + third[columns], 0, MAX_CLASSES - 1)
         return classes.reshape(-1)
 
 
@@ -60,14 +64,29 @@ def fit_axis_scales(values: NDArray[np.float32]) -> AxisScales:
     if not values.size:
         first, second, third = (np.zeros(size, np.int32) for size in values.shape)
         return AxisScales((first, second, third))
-    variances = separable_variances(values)
-    level = float(np.mean(np.square(values, dtype=np.float32), dtype=np.float64))
-    best = _cheapest(values, variances, level)
+    few = _folded(values)
+    level = float(np.mean(np.square(few, dtype=np.float32), dtype=np.float64))
+    best = _cheapest(values.shape, separable_variances(few), level)
     return AxisScales(_codes(best, values.shape))
 
 
-def _cheapest(values: NDArray[np.float32], variances: Variances, level: float) -> Variances:
+def usable_variances(values: NDArray[np.float32]) -> Variances:
+    """Separable variances of latents [a, b, c] in fine steps; one for all of an axis that may not have scales of its own."""
+    return separable_variances(_folded(values))
+
+
+def _folded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Latents with their root mean square, [1], in place of an axis that may not have scales: they have the same variances."""
+    long = tuple(axis for axis, size in enumerate(values.shape) if size > 1 and not _may_vary(values.shape, axis))
+    if not long:
+        return values
+    few: NDArray[np.float32] = np.sqrt(np.square(values).mean(axis=long, dtype=np.float64, keepdims=True)).astype(np.float32)
+    return few
+
+
+def _cheapest(shape: tuple[int, ...], variances: Variances, level: float) -> Variances:
     """Of all subsets of axes the one with the shortest code; variances are those fitted along all axes."""
+    alike = math.prod(shape) / math.prod(variance.size for variance in variances)
 
     def subset(chosen: int) -> Variances:
         kept = [
@@ -79,26 +98,35 @@ def _cheapest(values: NDArray[np.float32], variances: Variances, level: float) -
         return kept[0] * (level / mean if mean > 0 else 1.0), kept[1], kept[2]
 
     def bits(chosen: int) -> float:
-        codes: int = sum(size for axis, size in enumerate(values.shape) if chosen >> axis & 1)
-        return _BITS_PER_CODE * codes + estimated_bits(subset(chosen))
+        codes: int = sum(size for axis, size in enumerate(shape) if chosen >> axis & 1)
+        return _BITS_PER_CODE * codes + alike * estimated_bits(subset(chosen))
 
-    varying = sum(1 << axis for axis in range(3) if _may_vary(values.shape, axis))
+    varying = sum(1 << axis for axis in range(3) if _may_vary(shape, axis))
     usable = [chosen for chosen in range(8) if not chosen & ~varying]
     return subset(min(usable, key=bits))
 
 
 def _codes(variances: Variances, shape: tuple[int, ...]) -> Codes:
-    """Variances as codes, each in multiples of its axis's unit; what rounding all of an axis loses goes to the axes before."""
-    codes: list[NDArray[np.int32]] = []
+    """Variances as codes, each in multiples of its axis's unit; what rounding all of an axis loses goes to the next."""
+    codes: dict[int, NDArray[np.int32]] = {}
     carried = 0.0
-    for axis in (2, 1, 0):
+    # An axis that was folded comes first: its unit is coarse, and another has to make up for it.
+    for axis in sorted((2, 1, 0), key=lambda axis: variances[axis].size == shape[axis]):
         exact = 0.5 * CLASSES_PER_OCTAVE * np.log2(np.maximum(variances[axis], 1e-12)) + carried
         unit = _unit(shape, axis)
         rounded = np.clip(np.rint(exact / unit), -_MAX_CODE, _MAX_CODE) * unit
         carried = float((exact - rounded).mean()) if exact.size else 0.0
-        codes.append(rounded.astype(np.int32))
-    third, second, first = codes
-    return first, second, third
+        codes[axis] = np.broadcast_to(rounded.astype(np.int32), shape[axis])
+    return codes[0], codes[1], codes[2]
+
+
+def _told_apart(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The codes of an axis, or [1] where they are one number in memory."""
+    return codes[:1] if codes.strides == (0,) else codes
+
+
+def _narrow(codes: NDArray[np.int32]) -> NDArray[np.int16]:
+    return np.clip(codes, -_MAX_CODE, _MAX_CODE).astype(np.int16)
 
 
 def _may_vary(shape: tuple[int, ...], axis: int) -> bool:
@@ -119,7 +147,7 @@ def axis_integers(scales: AxisScales) -> tuple[list[int], NDArray[np.int32]]:
     modes: list[int] = []
     told: list[NDArray[np.int32]] = []
     for axis, codes in enumerate(scales.codes):
-        units = codes // _unit(scales.shape, axis)
+        units = _told_apart(codes) // _unit(scales.shape, axis)
         level = round(float(units.mean())) if units.size else 0
         if not (units != level).any():
             modes += [_CONSTANT, level]
@@ -151,11 +179,11 @@ def axis_scales(modes: list[int], told: NDArray[np.int32], shape: Shape) -> Axis
     start = 0
     for axis, size in enumerate(shape):
         mode, level = modes[2 * axis], modes[2 * axis + 1]
-        units = np.zeros(size, np.int32)
+        units = np.zeros(1, np.int32)  # stands for all of an axis, which may be as long as the array
         if mode != _CONSTANT:
             part = told[start : start + size]
-            units += part if mode == _DIRECT else np.cumsum(part, dtype=np.int32)
+            units = part.astype(np.int32) if mode == _DIRECT else np.cumsum(part, dtype=np.int32)
             start += size
         units += np.int32(np.clip(level, -_MAX_CODE, _MAX_CODE))
-        codes.append(np.clip(units, -_MAX_CODE, _MAX_CODE) * np.int32(_unit(shape, axis)))
+        codes.append(np.broadcast_to(np.clip(units, -_MAX_CODE, _MAX_CODE) * np.int32(_unit(shape, axis)), size))
     return AxisScales((codes[0], codes[1], codes[2]))

@@ -3,6 +3,8 @@
 chunks --perturb--> noisy copies --encoder--> posterior q(z|x) --sample--> z --decoder--> p(x|z)
                                         |                                     |
                                         KL(q(z|x) || p(z))    +    -log p(x|z)     =  -ELBO, minimised by `train`
+
+The linear-Gaussian family has it in closed form: `linear` fits it, `reflections` stores it, `gaussian` tells its rate.
 """
 
 from weightzip.vae.dense import DenseVAE

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,13 +25,14 @@ import torch
 from numpy.typing import NDArray
 
 from weightzip.errors import FormatError
-from weightzip.quantise.variances import PRICE, cost
+from weightzip.threads import limited_threads
+from weightzip.vae.gaussian import PRICE, cost
 from weightzip.vae.reflections import MAX_EXPONENT, Reflections, column_sizes
 
 _BASIS_BITS = 11  # of a fraction in a basis: what it rounds off is far below what a reflection's numbers do
 _EXACT_SINGLE, _EXACT_DOUBLE = 2.0**24, 2.0**53
 _NUMBER_COST = 1.0  # bits of a number beyond those of a Gaussian channel: what its error costs, and rounding
-_MUCH = 1 << 18  # numbers of a basis
+_MUCH = 1 << 14  # numbers of a basis
 _BATCH = 1 << 20  # numbers converted at a time, which bounds memory
 Reals = NDArray[np.float64]
 Float = TypeVar("Float", np.float32, np.float64)
@@ -40,16 +41,16 @@ Array = TypeVar("Array", NDArray[Any], torch.Tensor)
 
 @dataclass(frozen=True, eq=False)
 class LinearDecoder:
-    """basis: int32 [length, rank] in units of 2^-shift, orthonormal but for rounding; reflections: what is stored of it."""
+    """basis: integers [length, rank] in units of 2^-shift, orthonormal but for rounding; reflections: what is stored of it."""
 
-    basis: NDArray[np.int32]
+    basis: NDArray[np.signedinteger]
     shift: int = _BASIS_BITS
     reflections: Reflections | None = field(default=None, repr=False)
 
     @staticmethod
     def of(reflections: Reflections) -> LinearDecoder:
         """The decoder whose basis the reflections make. Raises FormatError where they are out of range."""
-        return LinearDecoder(reflections.columns(_BASIS_BITS), reflections=reflections)
+        return LinearDecoder(reflections.columns(_BASIS_BITS).astype(np.int16), reflections=reflections)
 
     @property
     def length(self) -> int:
@@ -61,9 +62,9 @@ class LinearDecoder:
         """Number of latents."""
         return int(self.basis.shape[1])
 
-    @cached_property
+    @property
     def real(self) -> Reals:
-        """The basis itself, [length, rank]."""
+        """The basis itself, [length, rank]. Not kept, as it is four times as large as the integers."""
         return np.ldexp(self.basis.astype(np.float64), -self.shift)
 
     @cached_property
@@ -71,18 +72,19 @@ class LinearDecoder:
         """No decoded integer, and no sum on the way to it, is larger than this times the largest symbol."""
         return float(np.abs(self.basis).sum(axis=1, dtype=np.float64).max(initial=0.0))
 
-    @cached_property
-    def encoder(self) -> NDArray[np.float32]:
-        """Least squares, [rank, length]: what takes vectors to their latents."""
+    @property
+    def encoder(self) -> torch.Tensor:
+        """Least squares, float32 [rank, length]: what takes vectors to their latents; the same with any number of threads."""
         basis = torch.from_numpy(self.real).float()
-        # One step of Newton's: the basis is so near to orthonormal that what is left is its rounding to the fourth power.
-        encoder: NDArray[np.float32] = (2 * basis.T - basis.T @ basis @ basis.T).numpy()
+        with limited_threads(1):
+            # One step of Newton's: the basis is so near to orthonormal that what is left is its rounding to the fourth power.
+            encoder: torch.Tensor = 2 * basis.T - basis.T @ basis @ basis.T
         return encoder
 
     def encode(self, values: NDArray[Float], axis: int = -1) -> NDArray[Float]:
         """Latents of the vectors along an axis of values: the posterior's mean as its noise goes to zero."""
         vectors = torch.from_numpy(values)
-        latents: NDArray[Float] = along(torch.from_numpy(self.encoder).to(vectors.dtype), vectors, axis).numpy()
+        latents: NDArray[Float] = along(self.encoder.to(vectors.dtype), vectors, axis).numpy()
         return latents
 
     def decode(self, symbols: NDArray[Any], axis: int = -1, *, bound: float | None = None) -> NDArray[np.floating]:
@@ -90,7 +92,9 @@ class LinearDecoder:
 
         bound: no symbol is larger; None has it looked up. Raises FormatError where the result would not be exact.
         """
-        numbers = self._exact_type(largest(symbols) if bound is None else bound)
+        numbers = self._exact_type(self.growth * (largest(symbols) if bound is None else bound))
+        if numbers == np.float64 and symbols.dtype == np.int32:
+            numbers = self._exact_type(self._largest_sum(symbols, axis))
         matrix, vectors = self.basis.astype(numbers), symbols.astype(numbers)
         if numbers == np.float32 and axis == 1:  # in one product: numpy's threads meet after each
             return np.moveaxis(along(matrix, np.moveaxis(vectors, 1, 0), 0), 0, 1)
@@ -102,21 +106,27 @@ class LinearDecoder:
         """Some rows of what `decode` gives along the first axis of symbols [rank, b, c], with little memory besides."""
         flat = symbols.reshape(self.rank, -1)
         part = LinearDecoder(self.basis[rows])
-        decoded = np.empty((part.length, flat.shape[1]), part._exact_type(bound))
+        decoded = np.empty((part.length, flat.shape[1]), part._exact_type(part.growth * bound))
         width = max(1, _BATCH // max(self.rank, 1))
         for start in range(0, flat.shape[1], width):
             decoded[:, start : start + width] = part.decode(flat[:, start : start + width], 0, bound=bound)
         return decoded.reshape(part.length, *symbols.shape[1:])
 
-    def _exact_type(self, bound: float) -> type[np.floating]:
-        """The type to decode symbols up to `bound` in, so that sums of products are exact in whatever order they are added up.
+    def _largest_sum(self, symbols: NDArray[np.int32], axis: int) -> float:
+        """What no sum of products is larger than, by the largest symbol of each latent: most are far smaller than the first."""
+        others = tuple(other for other in range(symbols.ndim) if other != axis % symbols.ndim)
+        most = np.maximum(symbols.max(axis=others, initial=0), -symbols.min(axis=others, initial=0)).astype(np.float64)
+        return float((np.abs(self.basis).astype(np.float64) @ most).max(initial=0.0))
+
+    def _exact_type(self, largest_sum: float) -> type[np.floating]:
+        """The type to decode in, such that sums of products up to the largest are exact in whatever order they are added up.
 
         A short type is faster where there is much to do; it is numpy's, as torch may be set to round products further.
         Raises FormatError where there is none.
         """
-        if self.basis.size >= _MUCH and self.growth * bound < _EXACT_SINGLE:
+        if self.basis.size >= _MUCH and largest_sum < _EXACT_SINGLE:
             return np.float32
-        if self.growth * bound < _EXACT_DOUBLE:
+        if largest_sum < _EXACT_DOUBLE:
             return np.float64
         raise FormatError("a transform's numbers are too large for exact arithmetic")
 
@@ -138,19 +148,18 @@ def largest(symbols: NDArray[Any]) -> float:
     return float(max(int(symbols.max(initial=0)), -int(symbols.min(initial=0))))
 
 
-@lru_cache(maxsize=64)
 def cosine_decoder(length: int) -> LinearDecoder:
     """The discrete cosine transform (DCT-II, orthonormal), to which the KLT of smooth vectors tends (Ahmed et al. 1974).
 
     Its integers are the same on every machine: none of the numbers rounded is as close to a half as cosines can be off.
     """
-    place = np.arange(length)[:, None]
-    frequency = np.arange(length)[None, :]
-    size = np.where(frequency == 0, math.sqrt(1 / length), math.sqrt(2 / length))
-    # Reduced to one turn, so that the cosine's argument is small and its error stays near 1e-16.
-    turns = ((2 * place + 1) * frequency) % (4 * length)
-    basis = np.rint(np.cos(turns * (math.pi / (2 * length))) * size * 2**_BASIS_BITS)
-    return LinearDecoder(basis.astype(np.int32))
+    # Of one turn, so that the cosine's argument is small and its error stays near 1e-16.
+    cosines = np.cos(np.arange(4 * length) * (math.pi / (2 * length)))
+    numbers = np.rint(cosines * math.sqrt(2 / length) * 2**_BASIS_BITS).astype(np.int16)
+    place, frequency = np.arange(length, dtype=np.int32)[:, None], np.arange(length, dtype=np.int32)
+    basis = numbers[(2 * place + 1) * frequency % (4 * length)]
+    basis[:, 0] = round(math.sqrt(1 / length) * 2**_BASIS_BITS)
+    return LinearDecoder(basis)
 
 
 @dataclass(frozen=True, eq=False)

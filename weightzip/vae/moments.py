@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from weightzip.quantise.variances import DISTORTION, Variances, cost
+from weightzip.vae.gaussian import DISTORTION, Variances, cost
 from weightzip.vae.linear import LinearFit, column_bits, cosine_decoder, fit_linear
 
 _SPREAD = 5  # quantiles of the vectors' own scales
@@ -110,13 +110,16 @@ class Moments:
 
 
 def moments_along(values: NDArray[np.float32], variances: Variances, axis: int, most: int) -> Moments:
-    """Moments of the vectors along an axis of values [a, b, c] with these variances, of about `most` vectors at most."""
+    """Moments of the vectors along an axis of values [a, b, c] with these variances, of about `most` vectors at most.
+
+    An axis that has one variance has it everywhere.
+    """
     length = values.shape[axis]
     num_vectors = values.size // length
     chosen = _sample(values.shape, axis, most)
     sample = torch.from_numpy(values if chosen is None else values.take(chosen[1], axis=chosen[0]))
     factors = list(variances)
-    if chosen is not None:
+    if chosen is not None and factors[chosen[0]].size > 1:
         factors[chosen[0]] = factors[chosen[0]][chosen[1]]
     left, right = (factors[other] for other in range(3) if other != axis)
     own = np.outer(left, right) * factors[axis].mean() + DISTORTION

@@ -13,7 +13,6 @@ what lies between is single IEEE operations on one number each.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,26 +40,34 @@ class Reflections:
         """Number of columns."""
         return len(self.exponents)
 
-    @cached_property
-    def vectors(self) -> Reals:
-        """All v_i, [length, rank], in units of 2^-MAX_EXPONENT. Raises FormatError where a number is larger than 1."""
-        vectors = np.zeros((self.length, self.rank))
-        vectors.T[_below(self.length, self.rank)] = self.numbers
-        np.fill_diagonal(vectors, np.ldexp(1.0, self.exponents))
-        if (np.abs(vectors) > np.diag(vectors)).any():
-            raise FormatError("a transform's reflection is out of range")
-        return np.ldexp(vectors, MAX_EXPONENT - self.exponents)
-
     def columns(self, bits: int) -> NDArray[np.int32]:
         """Q [length, rank] in units of 2^-bits, bits <= 24. Raises FormatError where it would not be exact."""
         columns = np.zeros((self.length, self.rank))  # in units of 2^-_BITS
         np.fill_diagonal(columns, 2.0**_BITS)
         for start in reversed(range(0, self.rank, _PANEL)):
-            vectors = self.vectors[start:, start : start + _PANEL]
+            vectors = self._vectors(start)
             below = columns[start:, start:]  # what is left of it is still zero there
-            shares = _shares(vectors, below)
-            below[...] = np.rint(below - np.ldexp(_product(vectors, shares), -MAX_EXPONENT))
-        return np.rint(np.ldexp(columns, bits - _BITS)).astype(np.int32)
+            moved = _product(vectors, _shares(vectors, below))
+            np.ldexp(moved, -MAX_EXPONENT, out=moved)
+            np.rint(np.subtract(below, moved, out=moved), out=below)
+        np.ldexp(columns, bits - _BITS, out=columns)
+        return np.rint(columns, out=columns).astype(np.int32)
+
+    def _vectors(self, start: int) -> Reals:
+        """A panel of v_i from place `start` on, [length - start, up to _PANEL], in units of 2^-MAX_EXPONENT.
+
+        Raises FormatError where a number is larger than 1.
+        """
+        exponents = self.exponents[start : start + _PANEL]
+        sizes = column_sizes(self.length, self.rank)
+        first = int(sizes[:start].sum())
+        panel = slice(first, first + int(sizes[start : start + _PANEL].sum()))
+        vectors = np.zeros((self.length - start, len(exponents)))
+        vectors.T[_below(*vectors.shape)] = self.numbers[panel]
+        np.fill_diagonal(vectors, np.ldexp(1.0, exponents))
+        if (np.abs(vectors) > np.diag(vectors)).any():
+            raise FormatError("a transform's reflection is out of range")
+        return np.ldexp(vectors, MAX_EXPONENT - exponents)
 
     def classes(self) -> NDArray[np.uint8]:
         """What size each number is about, in half octaves: a column's numbers share a square sum of about 1."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from weightzip.quantise.variances import DISTORTION, PRICE, cost, estimated_bits, estimated_cost, separable_variances
+from weightzip.vae.gaussian import DISTORTION, PRICE, cost, estimated_bits, estimated_cost, separable_variances
 
 
 def separable(shape, seed=0):

@@ -1,6 +1,6 @@
-"""Separable variances over three axes, and the code length that they promise.
+"""The rate of Gaussian latents: separable variances over three axes, and the code length that they promise.
 
-Values v[i, j, k] are modelled as N(0, a[i] b[j] c[k]): one number for each place along each axis.
+Values v[i, j, k] are modelled as N(0, a[i] b[j] c[k]): one number for each place along each axis, or one for a whole axis.
 """
 
 from __future__ import annotations
