@@ -33,6 +33,7 @@ from weightzip.progress import Progress, ProgressEvent, silent
 NUM_STATES = 256  # of the trellis; what others are worth is told in `weightzip.quantise.trellis`
 _NEARLY = 0.97
 _LARGEST = 2.0**30  # of a latent in steps
+_SMALLEST_SINGLE = 1e-30  # of a step that float32 divides by
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -180,7 +181,10 @@ def _machine(num_states: object) -> Machine:
 
 def _in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     """Values in units of a step; what no symbol can reach is cut off, and comes back with a large error."""
+    # Steps beyond float32's range ask for more; whatever numpy's version makes of a float32 and a number.
+    numbers = np.float32 if _SMALLEST_SINGLE < step < 1 / _SMALLEST_SINGLE else np.float64
+    scaled = np.empty(values.shape, numbers)
     with np.errstate(over="ignore"):
-        in_steps = np.divide(values, step, dtype=np.float64)  # whatever numpy's version makes of a float32 and a number
-        scaled: NDArray[np.float32] = np.clip(in_steps, -_LARGEST, _LARGEST).astype(np.float32)
-    return scaled
+        np.divide(values, numbers(step), out=scaled, dtype=numbers)
+    clipped: NDArray[np.float32] = np.clip(scaled, -_LARGEST, _LARGEST, out=scaled).astype(np.float32, copy=False)
+    return clipped

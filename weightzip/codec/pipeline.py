@@ -76,7 +76,7 @@ def encode(checkpoint: Checkpoint, codec: Codec, progress: Progress = silent, *,
         broken = {
             name
             for name in lossy
-            if not _errors({name: checkpoint.tensors[name]}, coded.restored)[1] <= max_error
+            if (max_error < math.inf and not _errors({name: checkpoint.tensors[name]}, coded.restored)[1] <= max_error)
             or not bool(torch.isfinite(coded.restored[name]).all())
         }
         if not broken:
