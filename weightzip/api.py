@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -264,19 +265,20 @@ def _metric(job: Task, model: Checkpoint, coded: Coded, max_drop: float | None) 
 
 
 def _write_verified(data: bytes, coded: Coded, destination: Path) -> None:
-    """Write, read back, decode, compare; only then does the file get its name."""
+    """Write, read back, decode, compare; only then does the file get its name. Lets go of `coded.restored`, to save memory."""
     check_space(destination, len(data))
+    expected = {name: _digest(coded.restored.pop(name)) for name in list(coded.restored)}
     with atomic_path(destination) as temporary:
         temporary.write_bytes(data)
-        written = decode(temporary.read_bytes(), str(destination))
-        if not all(_same_bits(written.tensors[name], tensor) for name, tensor in coded.restored.items()):
+        written = decode(temporary.read_bytes(), str(destination)).tensors
+        if any(_digest(written[name]) != digest for name, digest in expected.items()):
             raise DamagedFileError(f"{destination}: what was written decodes to something else; nothing was kept")
 
 
-def _same_bits(first: Tensor, second: Tensor) -> bool:
-    if first.shape != second.shape or first.dtype != second.dtype:
-        return False
-    return torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8))
+def _digest(tensor: Tensor) -> tuple[torch.Size, torch.dtype, bytes]:
+    """What two tensors have in common only if all their bits are the same."""
+    content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return tensor.shape, tensor.dtype, hashlib.sha256(content.data).digest()
 
 
 def _decode_file(path: Path, memory: int | None, progress: Progress) -> Decoded:

@@ -29,7 +29,7 @@ IDENTITY, COSINE, LEARNED = 0, 1, 2  # along an axis: nothing, the cosine transf
 MAX_LENGTH = 1024  # of an axis that has a transform
 MAX_COSINES = 1 << 23  # numbers of the cosine transforms of all lengths that a file has
 _MAX_BASIS_PER_WEIGHT = 3  # of a tensor's learned bases; 2.5 if each is learned from half as many vectors as it is long
-_BATCH = 1 << 21  # weights restored at a time, which bounds memory
+_BATCH = 1 << 19  # weights restored at a time, which bounds memory
 Triple = tuple[int, int, int]
 Float = TypeVar("Float", np.float32, np.float64)
 

@@ -11,7 +11,7 @@ from weightzip.measure.meter import USUAL_EPOCHS
 from weightzip.results import AUTO, LOSSLESS, PAPER
 from weightzip.vae import VAESettings
 
-_STEPS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.9, 2.4)  # 4x to 70x
+_STEPS = (0.02, 0.04, 0.07, 0.12, 0.18, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9, 1.05, 1.2, 1.4)  # 5x to 100x
 _SECONDS_PER_WEIGHT = 1e-6  # of encoding and decoding
 _SECONDS_PER_EPOCH_AND_WEIGHT = 2.5e-6  # of training a VAE on 100 copies; one core of 2024
 
