@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from weightzip.cli.describe import new_table, times
 from weightzip.cli.options import PATH, output_options
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.synthetic import check_kind, measure_synthetic, synthetic_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,7 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
 
 
 @click.command()
-@click.argument("checkpoints", metavar="CHECKPOINT...", type=PATH, nargs=-1, required=True)
+@click.argument("checkpoints", metavar="CHECKPOINT...", type=PATH, nargs=-1)
 @click.option(
     "--snr",
     "snrs",
@@ -44,8 +45,16 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
 )
 @click.option("--peers", metavar="PYTHON", type=PATH, help="The environment of the peers.  [default: this one]")
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each codec.")
+@synthetic_options
 @output_options
-def bench(out: Output, checkpoints: tuple[Path, ...], snrs: tuple[float, ...], peers: Path | None, threads: int) -> None:
+def bench(
+    out: Output,
+    checkpoints: tuple[Path, ...],
+    snrs: tuple[float, ...],
+    peers: Path | None,
+    threads: int,
+    **synthetic: Any,
+) -> None:
     """Measure size at equal error, speed and memory, side by side with what peers are installed.
 
     Lossless: weightzip --lossless, ZipNN and zstd. Lossy: weightzip at the very error of NNCodec (ISO/IEC 15938-17), which
@@ -61,10 +70,20 @@ def bench(out: Output, checkpoints: tuple[Path, ...], snrs: tuple[float, ...], p
     MB/s are 10^6 bytes of the weights as float32 per second; peak MB is the memory in use beyond the loaded checkpoint; the
     ratio is that of the weights' own bytes to the file.
 
+    With --synthetic, and without CHECKPOINT: seconds and memory of whole runs of compress and restore on a checkpoint of any
+    size, which is made up, and a check of what is restored. Three times its size must be free on the disk.
+
     \b
-    Example:
+    Examples:
       weightzip bench model.safetensors --peers peers/bin/python --snr 15 --json
+      weightzip bench --synthetic 4GB --largest 250MB --lossless
     """
+    check_kind()
+    if synthetic["synthetic"] is not None:
+        measure_synthetic(out, threads, **synthetic)
+        return
+    if not checkpoints:
+        raise click.MissingParameter(param_type="argument", param_hint="'CHECKPOINT...'")
     from weightzip.measure.environment import find_peers
     from weightzip.measure.speed import measure_speed
 

@@ -41,10 +41,13 @@ _TORCHVISION = "torchvision:"
 @click.option(
     "--adapt", type=click.Choice(["none"]), default="none", expose_value=False, show_default=True, help="Use of data."
 )
+@click.option("--include", multiple=True, metavar="GLOB", help="Only weights of these names may be lossy. May be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Weights of these names come back exactly. May be repeated.")
 @seed_option
 @device_option
 @threads_option
 @force_option
+@click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @output_options
 @vae_options
@@ -59,22 +62,27 @@ def compress(
     max_drop: float | None,
     lossless: bool,
     task: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     seed: int,
     device: str,
     threads: int | None,
     force: bool,
+    no_verify: bool,
     dry_run: bool,
     **vae: float | None,
 ) -> None:
     """Compress a checkpoint to one small .wz file.
 
     The smallest that meets the target; without a target, at the default quality. Give one target at most. MODEL is a
-    .pt, .pth, .bin, .ckpt or .safetensors file, or torchvision:NAME; it is left as it is.
+    .pt, .pth, .bin, .ckpt or .safetensors file, a folder of safetensors shards with their index, or torchvision:NAME; it is
+    left as it is.
 
     \b
     Examples:
       weightzip compress model.safetensors
       weightzip compress model.pt -o small.wz --max-drop 0.5 --task evaluate.py:task
+      weightzip compress model.pt --exclude "*.bias" --exclude "head.*"
       weightzip compress model.pt --preset paper --seed 0
     """
     settings = vae_settings(preset, vae)
@@ -94,11 +102,14 @@ def compress(
             max_drop=max_drop,
             lossless=lossless,
             task=task,
+            include=include,
+            exclude=exclude,
             vae=settings,
             seed=seed,
             device=device,
             threads=threads,
             force=force,
+            verify=not no_verify,
             dry_run=dry_run,
             progress=progress,
         )

@@ -43,7 +43,7 @@ def destination_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("-o", "--output", "destination", type=PATH, help=help_text)
 
 
-def _parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """A number of bytes such as 500000, 500MB or 1.5GiB. Raises click.BadParameter."""
     if value is None:
         return None
@@ -66,6 +66,6 @@ device_option = click.option(
 memory_option = click.option(
     "--memory",
     metavar="BYTES",
-    callback=_parse_bytes,
+    callback=parse_bytes,
     help="Refuse what takes more to restore, e.g. 500MB or 2GiB; 64 MiB to work with are free.",
 )

@@ -46,12 +46,10 @@ def restore(
         restored = api.restore_to(
             file, destination, tensor=tensor, memory=memory, threads=threads, force=force, progress=progress
         )
-    target, state, summary = restored.output, restored.state, restored.summary
+    target, summary, count = restored.output, restored.summary, restored.num_tensors
     if not restored.complete:
         out.message(f"{target}: holds the model's tensors only; the source held more, which a .pt file would hold as well")
     summary["input"], summary["output"] = str(file), str(target)
-    whole = tensor is None and restored.complete
-    count = summary["tensors"] if whole else len(state)
-    num_bytes = summary["input_bytes"] if whole else sum(value.nbytes for value in state.values())
-    line = f"{file} -> {target}: {summary['file_bytes']:,} -> {num_bytes:,} bytes, {count} tensor{'s' if count != 1 else ''}"
+    sizes = f"{summary['file_bytes']:,} -> {restored.num_bytes:,} bytes"
+    line = f"{file} -> {target}: {sizes}, {count} tensor{'s' if count != 1 else ''}"
     out.result(summary, lambda: [line, *both_ratios(summary)])

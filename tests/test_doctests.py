@@ -27,5 +27,5 @@ def test_examples_are_found():
     finder = doctest.DocTestFinder()
     with_examples = [name for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
     assert len(with_examples) >= 10
-    assert {"weightzip", "weightzip.files", "weightzip.container.format", "weightzip.search.bisect"} <= set(with_examples)
+    assert {"weightzip", "weightzip.files", "weightzip.container.write", "weightzip.search.bisect"} <= set(with_examples)
     assert weightzip.__doc__.count(">>>") >= 3

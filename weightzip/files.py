@@ -12,22 +12,25 @@ from pathlib import Path
 from weightzip.errors import OutputError
 
 
-def check_output(output: Path, *, source: Path | None = None, force: bool = False) -> None:
+def check_output(output: Path, *, source: Path | None = None, force: bool = False, folder: bool = False) -> None:
     """Refuse an output that is the input, that exists (unless `force`), or whose folder does not.
 
+    folder: whether the output is to be a folder.
     Raises OutputError; called before long work, so that nobody waits for a result that cannot be written.
     """
     try:
-        _check_output(output, source, force)
+        _check_output(output, source, force, folder)
     except OSError as error:  # a name too long, a folder that may not be looked into
         raise OutputError(f"{output}: cannot be written: {error.strerror or error}; choose another name with -o") from error
 
 
-def _check_output(output: Path, source: Path | None, force: bool) -> None:
+def _check_output(output: Path, source: Path | None, force: bool, folder: bool) -> None:
     if source is not None and output.exists() and source.exists() and output.samefile(source):
         raise OutputError(f"{output}: output and input are the same file; choose another name with -o")
-    if output.is_dir():
+    if output.is_dir() and not folder:
         raise OutputError(f"{output}: is a folder; name a file with -o")
+    if folder and output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file, where a folder of shards is to be written; choose another name with -o")
     if output.exists() and not force:
         raise OutputError(f"{output}: exists already; use -f to overwrite it, or choose another name with -o")
     if not output.absolute().parent.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from weightzip.errors import OutputError
@@ -32,6 +32,34 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         yield staging
         with _told(folder):
             _publish(staging, folder)
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: Path, *, may_go: Callable[[Path], bool]) -> Iterator[Path]:
+    """A temporary folder beside `folder`, which it becomes if the block succeeds; what was there before goes as a whole.
+
+    may_go: whether an entry of the folder that is there already may go; OutputError where one may not, and where the system
+    refuses to write. Old and new files are never mixed, whenever the process may end.
+    """
+    with _told(folder):
+        kept = [path.name for path in sorted(folder.iterdir()) if not may_go(path)] if folder.is_dir() else []
+    if kept:
+        raise OutputError(f"{folder}: holds other files, such as {kept[0]}; choose another folder with -o")
+    with contextlib.ExitStack() as cleaning:
+        with _told(folder):
+            name = f".{folder.name[:100]}."
+            scratch = tempfile.TemporaryDirectory(
+                prefix=name, suffix=".tmp", dir=folder.absolute().parent, ignore_cleanup_errors=True
+            )
+            staging = Path(cleaning.enter_context(scratch)) / "new"
+            staging.mkdir()
+        yield staging
+        with _told(folder):
+            for path in staging.iterdir():
+                _sync(path)
+            if folder.is_dir():
+                folder.rename(staging.with_name("old"))
+            staging.rename(folder)
 
 
 def _staging(folder: Path, cleaning: contextlib.ExitStack) -> Path:

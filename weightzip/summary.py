@@ -25,7 +25,7 @@ class Summary(TypedDict):
     """Sizes in bytes; ratios are input_bytes / file_bytes, every byte of the file counted.
 
     latent_ratio counts only the latents, as the paper does: input_bytes / (4 * latents); None without latents.
-    sections sums to file_bytes. Errors are against the source, over its floating-point tensors.
+    sections: bytes by purpose; sums to file_bytes. Errors are against the source, over its floating-point tensors.
     """
 
     input: str
@@ -50,8 +50,13 @@ class Summary(TypedDict):
 def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, output: str, seconds: float) -> Summary:
     """The summary of a file with this header, whose parts take these many bytes."""
     from weightzip.checkpoint import dtype_of
+    from weightzip.codec import section_kind
 
     file_bytes = sum(section_bytes.values())
+    by_kind: dict[str, int] = {}
+    for name, size in section_bytes.items():
+        kind, _ = section_kind(name)
+        by_kind[kind] = by_kind.get(kind, 0) + size
     input_bytes, weights = header.tensor_bytes, header.num_weights
     return Summary(
         input=source,
@@ -65,7 +70,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
         bits_per_weight=8 * file_bytes / weights if weights else 0.0,
         latents=header.latents,
         latent_ratio=input_bytes / (4 * header.latents) if header.latents else None,
-        sections=dict(section_bytes),
+        sections=by_kind,
         relative_mse=header.relative_mse,
         max_abs_error=header.max_abs_error,
         metric=None,

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import weightzip
-from weightzip import api
+from weightzip import compressing
+from weightzip.container import ContainerWriter
 from weightzip.errors import CheckpointError, DamagedFileError, OutputError, TargetError, UsageError
 
 
@@ -253,8 +254,17 @@ def test_too_little_space_is_noticed_before_writing(folder, source, monkeypatch)
 
 def test_what_was_written_is_read_back_and_an_older_file_is_kept_if_it_is_wrong(folder, source, monkeypatch):
     (folder / "out.wz").write_bytes(b"precious")
-    write = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", lambda self, data: write(self, data[:-1] + bytes([data[-1] ^ 1])))
+    finish = ContainerWriter.finish
+
+    def damaging(self, header):
+        section_bytes = finish(self, header)
+        self._file.seek(-1, 2)
+        last = self._file.read(1)[0]
+        self._file.seek(-1, 2)
+        self._file.write(bytes([last ^ 1]))
+        return section_bytes
+
+    monkeypatch.setattr(ContainerWriter, "finish", damaging)
     with pytest.raises(DamagedFileError):
         weightzip.compress(source, "out.wz", force=True)
     assert (folder / "out.wz").read_bytes() == b"precious"
@@ -263,14 +273,15 @@ def test_what_was_written_is_read_back_and_an_older_file_is_kept_if_it_is_wrong(
 
 def test_a_file_that_decodes_to_something_else_is_not_kept(folder, source, monkeypatch):
     """Whatever the reason: what is restored must be what was measured."""
-    decode = api.decode
+    decode_parts = compressing.decode_parts
 
-    def other(*args, **kwargs):
-        decoded = decode(*args, **kwargs)
-        decoded.tensors["layer.bias"][3] += 1e-6
-        return decoded
+    def other(*args):
+        for name, tensor in decode_parts(*args):
+            if name == "layer.bias":
+                tensor[3] += 1e-6
+            yield name, tensor
 
-    monkeypatch.setattr(api, "decode", other)
+    monkeypatch.setattr(compressing, "decode_parts", other)
     with pytest.raises(DamagedFileError, match="decodes to something else; nothing was kept"):
         weightzip.compress(source, "out.wz")
     assert files_in(folder) == ["net.pt"]
@@ -296,3 +307,34 @@ def test_a_file_that_is_packed_already_is_refused(source):
     weightzip.compress(source, "out.wz")
     with pytest.raises(CheckpointError, match=r"is a \.wz file already"):
         weightzip.compress("out.wz")
+
+
+def test_without_verifying_nothing_is_decoded_from_the_file(folder, source, monkeypatch):
+    monkeypatch.setattr(compressing, "decode_parts", lambda *args: pytest.fail("decoded"))
+    weightzip.compress(source, "out.wz", verify=False)
+    assert weightzip.test("out.wz")["file_bytes"] == (folder / "out.wz").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "lossy"),
+    [
+        ({"include": ["layer.*"]}, {"layer.weight", "layer.bias"}),
+        ({"exclude": ["*.bias"]}, {"layer.weight", "half"}),
+        ({"include": ["layer.*", "half"], "exclude": ["*.bias", "module.half"]}, {"layer.weight"}),
+        ({"include": ["module.layer.weight"]}, {"layer.weight"}),
+    ],
+)
+def test_only_chosen_weights_are_coded_lossily(source, options, lossy):
+    summary = weightzip.compress(source, "out.wz", **options)
+    coded = {entry["name"] for entry in summary["tensor_list"] if entry["coding"] == "lossy"}
+    assert coded == lossy
+
+
+def test_a_pattern_that_fits_no_weight(source):
+    with pytest.raises(UsageError, match=r"no weight is called 'lyaer\.\*'; there are, for example, "):
+        weightzip.compress(source, "out.wz", exclude=["lyaer.*"])
+
+
+def test_a_checkpoint_with_all_weights_excluded_is_lossless(source):
+    summary = weightzip.compress(source, "out.wz", exclude=["*"])
+    assert (summary["preset"], summary["relative_mse"]) == ("lossless", 0)

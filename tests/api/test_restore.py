@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import weightzip
+from weightzip import restoring
 from weightzip.api import read_state, restore_to
 from weightzip.checkpoint import from_object
 from weightzip.codec import LosslessCodec, encode
-from weightzip.container import pack, unpack
+from weightzip.container import pack
 from weightzip.errors import CheckpointError, DamagedFileError, FormatError, LimitError, OutputError, UsageError
 
 DIGESTS = """
@@ -135,7 +137,7 @@ def test_a_view_of_an_impossible_size_is_refused(size):
 
 def test_space_on_the_disk_is_asked_for_what_is_written(file, monkeypatch):
     asked = []
-    monkeypatch.setattr("weightzip.api.check_space", lambda output, num_bytes: asked.append(num_bytes))
+    monkeypatch.setattr("weightzip.restoring.check_space", lambda output, num_bytes: asked.append(num_bytes))
     weightzip.restore(file, "half.pt", tensor="module.half")
     weightzip.restore(file, "all.safetensors")
     tied = 2 * 40 * 50 * 4
@@ -158,13 +160,25 @@ def test_one_tensor_never_takes_the_sources_name(folder):
     assert Path("net.safetensors").read_bytes() == content
 
 
-def test_a_file_is_read_once(file, monkeypatch):
-    seen = []
-    monkeypatch.setattr("weightzip.api.unpack", lambda *args: seen.append(args[1]) or unpack(*args))
+def test_restoring_to_a_file_keeps_no_tensor(file, monkeypatch):
+    alive = []
+    decode_parts = restoring.decode_parts
+
+    def watched(*args):
+        for name, tensor in decode_parts(*args):
+            assert not [other() for other in alive if other() is not None]
+            alive.append(weakref.ref(tensor))
+            yield name, tensor
+            del tensor
+
+    monkeypatch.setattr(restoring, "decode_parts", watched)
     restored = restore_to(file, "back.pt")
-    assert seen == [str(file)]
-    expected = weightzip.info(file)
-    assert {**restored.summary, "seconds": 0} == {**expected, "seconds": 0}
+    assert len(alive) == restored.num_tensors > 3
+
+
+def test_what_restoring_says_is_what_info_says(file):
+    restored = restore_to(file, "back.pt")
+    assert {**restored.summary, "seconds": 0} == {**weightzip.info(file), "seconds": 0}
     assert restored.complete
 
 

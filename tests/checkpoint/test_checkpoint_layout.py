@@ -29,6 +29,13 @@ def deep(levels):
     return node
 
 
+def deep_tuple(levels):
+    node = 1
+    for _ in range(levels):
+        node = ["tuple", node]
+    return node
+
+
 @pytest.mark.parametrize(
     "obj",
     [
@@ -86,6 +93,12 @@ def test_malformed_fields_are_refused(obj):
         ["state", 1, {"metadata": {"values": [[1, [-2]]]}}],
         ["dict", 1],
         ["dict", ["list"], 1],
+        ["dict", ["t"], 1],
+        ["dict", {}, 1],
+        ["dict", ["tuple", ["t"]], 1],
+        ["dict", ["bytearray", "eA=="], 1],
+        ["set", ["t"]],
+        ["set", deep_tuple(70)],
         ["dict", 1, 2, 1, 2],
         ["dict", 1, 2, True, 2],
         ["set", ["list"]],

@@ -12,7 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from weightzip.checkpoint import from_object, read, rebuild
+from weightzip.checkpoint.layout import MAX_JSON_DEPTH
 from weightzip.checkpoint.quiet import no_warnings
+from weightzip.checkpoint.tree import json_depth
 from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
 
 
@@ -159,6 +161,16 @@ def test_quantised_tensor(path):
     refused(path, UnsupportedCheckpointError, "quantised", "qint8", "'w'", "dequantize")
 
 
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensor(path, layout):
+    with no_warnings():
+        tree = {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)}
+        torch.save(tree, path)
+    refused(path, UnsupportedCheckpointError, "nested tensor", "unbind")
+    with pytest.raises(UnsupportedCheckpointError, match=r"nested tensor at 'w'; .unbind\(\) it"):
+        from_object(tree)
+
+
 def test_tensor_without_data(path):
     torch.save({"w": torch.ones(3, device="meta")}, path)
     refused(path, UnsupportedCheckpointError, "meta", "'w'")
@@ -221,6 +233,18 @@ def test_endless_nesting():
     tree.append(tree)
     with pytest.raises(UnsupportedCheckpointError, match="deeper than 64"):
         from_object(tree)
+
+
+def test_nesting_that_takes_more_json_than_a_header_has_room_for():
+    def tower(levels):
+        tree = torch.ones(1)
+        for _ in range(levels):
+            tree = {"w": torch.ones(1), "below": tree}
+        return tree
+
+    assert json_depth(from_object(tower(61)).layout.to_json()) <= MAX_JSON_DEPTH
+    with pytest.raises(UnsupportedCheckpointError, match="nested too deeply"):
+        from_object(tower(63))
 
 
 def test_nesting_up_to_the_limit():
@@ -288,6 +312,14 @@ def test_safetensors_keys_come_in_header_order(tmp_path):
         "a": [52, 53],
     }
     assert list(checkpoint.tensors) == ["z", "b", "a"]
+
+
+def test_safetensors_with_a_name_twice(tmp_path):
+    path = tmp_path / "model.safetensors"
+    entry = '"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    text = f"{{{entry},{entry}}}".encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    refused(path, DamagedCheckpointError, "truncated or damaged")
 
 
 @pytest.mark.parametrize(

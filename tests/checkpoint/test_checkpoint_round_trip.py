@@ -143,6 +143,13 @@ def test_bare_tensor():
     assert rebuild(through_json(checkpoint.layout), checkpoint.tensors).tolist() == [0, 1, 2]
 
 
+def test_axis_of_length_one_with_an_odd_stride():
+    """torch calls it contiguous, but cannot view its values as bytes."""
+    odd = torch.arange(4, dtype=torch.int16)[2:3].as_strided((1, 1), (7, 3))
+    base = from_object({"w": odd}).tensors["w"]
+    assert base.reshape(-1).view(torch.uint8).tolist() == [2, 0]
+
+
 def test_rebuilt_tensors_own_no_more_than_themselves():
     buffer = torch.zeros(1000)
     layout = from_object({"a": torch.zeros(2), "b": torch.zeros(3)}).layout

@@ -55,13 +55,16 @@ def test_no_state_dict_for_safetensors(tmp_path):
         write(checkpoint.layout, checkpoint.tensors, tmp_path / "a.safetensors", "safetensors")
 
 
-def test_full_disk_is_an_os_error(tmp_path):
+def test_full_disk_is_met_before_any_work(tmp_path):
     """A process that may write 100 kB to a file stands for a full disk."""
     script = (
-        "import sys, torch, pathlib, weightzip.checkpoint as c\n"
-        "source = c.from_object({'w': torch.ones(100_000)})\n"
+        "import sys, pathlib, weightzip.checkpoint as c\n"
+        "from weightzip.interface import TensorSpec\n"
+        "layout = c.Layout('torch', 'model.pt')\n"
         "for fmt in ('torch', 'safetensors'):\n"
-        "    try: c.write(source.layout, source.tensors, pathlib.Path(sys.argv[1]), fmt)\n"
+        "    try:\n"
+        "        with c.open_writer(layout, [TensorSpec('w', (100_000,), 'float32')], pathlib.Path(sys.argv[1]), fmt):\n"
+        "            print('opened')\n"
         "    except OSError as error: print(fmt, error.errno)\n"
     )
 

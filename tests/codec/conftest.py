@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weightzip.checkpoint import from_object
-from weightzip.codec import Decoded, decode, encode
+from weightzip.checkpoint import Checkpoint, from_object
+from weightzip.codec import Coded, Decoded, Target, decode, encode, plan_for
 from weightzip.interface import Codec
 from weightzip.vae import VAESettings
 
@@ -16,6 +16,17 @@ from weightzip.vae import VAESettings
 def through_bytes() -> Callable[[Mapping[str, Tensor], Codec], Decoded]:
     """Encodes a state dict, packs it, and decodes the bytes."""
     return lambda state, codec: decode(encode(from_object(dict(state)), codec).pack())
+
+
+@pytest.fixture(scope="session")
+def encode_to_target() -> Callable[..., Coded]:
+    """Encodes a checkpoint, in memory, so that it meets a target."""
+
+    def encode_to_target(checkpoint: Checkpoint, target: Target, **options: object) -> Coded:
+        plan = plan_for(checkpoint, target, **options)
+        return encode(checkpoint, plan.codec, max_error=plan.max_error)
+
+    return encode_to_target
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from weightzip.codec.pipeline import CODECS, read_header
+from weightzip.codec.decoding import CODECS, read_header
 from weightzip.container import unpack
 from weightzip.errors import FormatError
 from weightzip.interface import Payload

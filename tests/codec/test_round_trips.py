@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightzip.checkpoint import from_object
-from weightzip.codec import Target, decode, encode_to_target
+from weightzip.codec import Target, decode
 from weightzip.errors import TargetError
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -39,7 +39,7 @@ def states(draw):
     }
 
 
-def restored_from(state, target, evaluate=None):
+def restored_from(encode_to_target, state, target, evaluate=None):
     """The tensors decoded from the file that meets the target, after what holds for any target was checked, and its size."""
     file = encode_to_target(from_object(state), target, evaluate=evaluate).pack()
     tensors = decode(file).tensors
@@ -57,35 +57,35 @@ def largest_error(state, tensors):
 
 @given(states())
 @settings(max_examples=80)
-def test_the_default_quality(state):
-    restored_from(state, Target())
+def test_the_default_quality(encode_to_target, state):
+    restored_from(encode_to_target, state, Target())
 
 
 @given(states(), st.sampled_from([1e-320, 1e-6, 1e-3, 0.1, 1.0, 1e6]))
 @settings(max_examples=120)
-def test_no_element_is_off_by_more_than_asked(state, max_error):
-    tensors, _ = restored_from(state, Target(max_error=max_error))
+def test_no_element_is_off_by_more_than_asked(encode_to_target, state, max_error):
+    tensors, _ = restored_from(encode_to_target, state, Target(max_error=max_error))
     assert largest_error(state, tensors) <= max_error
 
 
 @given(states(), st.sampled_from([Target(ratio=0.5), Target(ratio=2.0), Target(bpw=64.0), Target(bpw=5.0)]))
 @settings(max_examples=12)
-def test_a_size_is_kept_or_refused(state, target):
+def test_a_size_is_kept_or_refused(encode_to_target, state, target):
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     weights = sum(tensor.numel() for tensor in state.values())
     limit = num_bytes / target.ratio if target.ratio else target.bpw * weights / 8
     with contextlib.suppress(TargetError):  # nearly nothing but a header is a file of more bytes than that
-        _, size = restored_from(state, target)
+        _, size = restored_from(encode_to_target, state, target)
         assert size <= limit
 
 
 @given(states(), st.sampled_from([0.0, 0.1, 10.0]))
 @settings(max_examples=8)
-def test_a_drop_is_kept(state, max_drop):
+def test_a_drop_is_kept(encode_to_target, state, max_drop):
     def metric(tensors):
         return -largest_error(state, tensors)
 
-    tensors, _ = restored_from(state, Target(max_drop=max_drop), metric)
+    tensors, _ = restored_from(encode_to_target, state, Target(max_drop=max_drop), metric)
     assert largest_error(state, tensors) <= max_drop
 
 
@@ -93,7 +93,7 @@ LONG_AND_THIN = [(5000, 1), (1, 5000), (5000,), (1, 1, 1, 1, 1, 1), (2, 3, 1, 4,
 
 
 @pytest.mark.parametrize("shape", LONG_AND_THIN)
-def test_long_and_thin_tensors(shape):
+def test_long_and_thin_tensors(encode_to_target, shape):
     state = {"w": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
-    tensors, _ = restored_from(state, Target())
+    tensors, _ = restored_from(encode_to_target, state, Target())
     assert float((tensors["w"] - state["w"]).square().mean()) < 0.1

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightzip.codec.steps import DEFAULT_STEP, STEPS_PER_OCTAVE, Steps, choose_steps
+from weightzip.codec.steps import DEFAULT_STEP, STEPS_PER_OCTAVE, Magnitudes, Steps
+from weightzip.codec.steps import choose_steps as choose_steps_by_magnitude
 from weightzip.errors import FormatError
 
 
@@ -13,6 +14,10 @@ def normal(*shape, deviation=1.0, seed=0):
     """Values of exactly this deviation."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return values * (deviation / values.square().mean().sqrt())
+
+
+def choose_steps(tensors, step, shifts):
+    return choose_steps_by_magnitude({name: Magnitudes.of(tensor) for name, tensor in tensors.items()}, step, shifts)
 
 
 def sizes_of(tensors, step=DEFAULT_STEP, shifts=None):

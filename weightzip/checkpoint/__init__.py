@@ -1,18 +1,20 @@
 """Checkpoints: any file or object in, the same one out.
 
-    file --read--> Checkpoint(tensors, weights, layout) --write--> file
+    file or folder of shards --read--> Checkpoint(tensors, weights, layout) --write--> file or folder of shards
     object --from_object--> Checkpoint --rebuild--> object
 
 Knows file formats, dtypes, aliases, prefixes and the trees around tensors. Never knows codecs, nor what happens to the
 tensors in between; the layout goes through JSON, and nothing that is read is ever executed.
 """
 
-from weightzip.checkpoint.build import Checkpoint, from_object, rebuild, state_dict
+from weightzip.checkpoint.aliases import View, apply_view
+from weightzip.checkpoint.build import Checkpoint, Location, from_object, locate, rebuild, state_dict
 from weightzip.checkpoint.dtypes import dtype_name, dtype_of
 from weightzip.checkpoint.layout import Format, Layout, default_output, default_tensor_output
+from weightzip.checkpoint.mapped import release
 from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.read import read
-from weightzip.checkpoint.write import fits_safetensors, output_format, write, written_bytes
+from weightzip.checkpoint.write import Writer, fits_safetensors, open_writer, output_format, write, written_bytes
 
 __all__ = [
     "MAX_RANK",
@@ -20,6 +22,10 @@ __all__ = [
     "Checkpoint",
     "Format",
     "Layout",
+    "Location",
+    "View",
+    "Writer",
+    "apply_view",
     "default_output",
     "default_tensor_output",
     "dtype_name",
@@ -27,9 +33,12 @@ __all__ = [
     "fits_safetensors",
     "from_object",
     "has_possible_size",
+    "locate",
+    "open_writer",
     "output_format",
     "read",
     "rebuild",
+    "release",
     "state_dict",
     "write",
     "written_bytes",

@@ -102,18 +102,26 @@ def find(tensors: Sequence[Tensor]) -> Shared:
     return Shared(bases, owners, views)
 
 
+def check_view(num_elements: int, view: View) -> None:
+    """Raise FormatError where the window of `view` does not fit a base of `num_elements`."""
+    if view.window is None:
+        return
+    shape, stride, offset = view.window
+    if 0 in shape or _Span(offset, shape, stride).stop > num_elements:
+        raise FormatError(f"a view of shape {list(shape)} does not fit its tensor of {num_elements} elements")
+
+
 def apply_view(base: Tensor, view: View) -> Tensor:
     """The tensor that `view` describes, in the memory of the contiguous `base`.
 
     Raises FormatError where the window does not fit the base.
     """
+    check_view(base.numel(), view)
     if view.window is None:
         return base
     shape, stride, offset = view.window
-    if 0 in shape or _Span(offset, shape, stride).stop > base.numel():
-        raise FormatError(f"a view of shape {list(shape)} does not fit its tensor of {base.numel()} elements")
     try:
-        return base.as_strided(shape, stride, offset)
+        return base.as_strided(shape, stride, base.storage_offset() + offset)
     except (RuntimeError, OverflowError) as error:
         raise FormatError(f"a view of shape {list(shape)} is not possible: {error}") from error
 
@@ -188,12 +196,22 @@ def _base(group: list[int], tensors: Sequence[Tensor]) -> tuple[Tensor, int, int
     start, stop = min(span.start for span in spans), max(span.stop for span in spans)
     for index, span in zip(group, spans, strict=True):
         if _is_run(span) and span.num_elements == stop - start:
-            return tensors[index].contiguous().cpu(), start, index
+            return _dense(tensors[index]), start, index
     if len(set(spans)) == 1 and not spans[0].may_repeat:
-        return tensors[group[0]].contiguous().cpu(), start, group[0]
+        return _dense(tensors[group[0]]), start, group[0]
     flat = torch.empty(stop - start, dtype=tensors[group[0]].dtype)
     flat.view(torch.uint8).zero_()
     for index, span in zip(group, spans, strict=True):
         target = span.on(flat, start)
         target.copy_(tensors[index].as_strided(target.shape, span.stride, span.start))
     return flat, start, None
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """The tensor, contiguous and on the CPU, a copy only where it has to be one.
+
+    An axis of length 1 may have any stride, which torch then trips over when it is to view the values as bytes.
+    """
+    dense = tensor.contiguous().cpu()
+    usual = torch.empty(dense.shape, device="meta").stride()
+    return dense if dense.stride() == usual else dense.as_strided(dense.shape, usual)

@@ -5,15 +5,17 @@ tree --from_object--> Checkpoint: distinct tensors + layout --rebuild--> tree
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from weightzip.checkpoint.aliases import Shared, View, apply_view, find
+from weightzip.checkpoint.aliases import Shared, View, apply_view, check_view, find
 from weightzip.checkpoint.layout import (
+    MAX_JSON_DEPTH,
     PARAMETER,
     PARAMETER_FROZEN,
     TENSOR,
@@ -23,12 +25,15 @@ from weightzip.checkpoint.layout import (
     Layout,
 )
 from weightzip.checkpoint.models import common_prefix, keys_in_model, main_containers, unique_names, weight_containers
-from weightzip.checkpoint.places import TreePath, tensors_in
+from weightzip.checkpoint.places import TreePath, leaves_in, tensors_in
 from weightzip.checkpoint.places import join as join_path
 from weightzip.checkpoint.quiet import no_warnings
-from weightzip.checkpoint.tree import TreeDecoder, TreeEncoder
-from weightzip.errors import CheckpointError, FormatError
-from weightzip.interface import JSON
+from weightzip.checkpoint.shards import Shards
+from weightzip.checkpoint.tree import TreeDecoder, TreeEncoder, json_depth
+from weightzip.errors import CheckpointError, FormatError, UnsupportedCheckpointError
+from weightzip.interface import JSON, TensorSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,13 @@ class Checkpoint:
         They may share memory with the source: do not write to them.
     weights: the names of those that are a model's weights; only these may be coded lossily.
     layout: everything else that a faithful restore needs.
+    mapped: whether the tensors are mapped from a file, so that `release` may be called on them.
     """
 
     tensors: dict[str, Tensor]
     weights: frozenset[str]
     layout: Layout
+    mapped: bool = False
 
 
 @no_warnings()
@@ -57,14 +64,22 @@ def from_object(obj: object, name: str = "model.pt") -> Checkpoint:
     return take_apart(obj.state_dict() if isinstance(obj, nn.Module) else obj, "torch", name)
 
 
-def take_apart(root: object, fmt: Format, name: str, metadata: Mapping[str, str] | None = None) -> Checkpoint:
-    """`from_object` for a tree that was read from a file of format `fmt`."""
+def take_apart(
+    root: object,
+    fmt: Format,
+    name: str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    shards: Shards | None = None,
+    mapped: bool = False,
+) -> Checkpoint:
+    """`from_object` for a tree that was read from a file, or a folder of shards, of format `fmt`."""
     places = tensors_in(root)
     if not places:
         raise CheckpointError("there is no tensor in it")
     paths = [path for path, _ in places]
     shared = find([tensor for _, tensor in places])
-    containers = weight_containers(root)
+    containers = weight_containers(root) if fmt == "torch" else [()]  # the other formats hold a model and nothing else
     model = main_containers(containers)
     keys = keys_in_model(paths, model)
     prefix = common_prefix([key for key in keys if key is not None])
@@ -78,10 +93,19 @@ def take_apart(root: object, fmt: Format, name: str, metadata: Mapping[str, str]
         model=model,
         prefix=prefix,
         metadata=metadata,
+        shards=shards,
     )
     members = frozenset(containers)
     weights = {names[view.base] for path, view in zip(paths, shared.views, strict=True) if path[:-1] in members}
-    return Checkpoint(dict(zip(names, shared.bases, strict=True)), frozenset(weights), layout)
+    return Checkpoint(dict(zip(names, shared.bases, strict=True)), frozenset(weights), layout, mapped)
+
+
+def take_apart_file(root: object, fmt: Format, path: Path, name: str, **details: Any) -> Checkpoint:
+    """`take_apart` with the path in each error; `name` is what the source is called."""
+    try:
+        return take_apart(root, fmt, name, **details)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 @no_warnings()
@@ -91,10 +115,13 @@ def rebuild(layout: Layout, tensors: Mapping[str, Tensor]) -> object:
     tensors: in the order of `Checkpoint.tensors`. Contiguous ones with a memory of their own are used, not copied.
     Raises FormatError where tensors and layout do not fit.
     """
-    source = _Tensors(layout, tensors)
-    tree = TreeDecoder(source).decode(["state", len(tensors)] if layout.tree is None else layout.tree)
-    source.finish()
-    return tree
+    bases = [_own(tensor) for tensor in tensors.values()]
+    kinds = [kind for kind, run in layout.kinds for _ in range(run)]
+
+    def make(number: int, view: View) -> Tensor:
+        return _as_kind(apply_view(bases[view.base], view), kinds[number] if number < len(kinds) else TENSOR)
+
+    return _decode(layout, list(tensors), make)
 
 
 def state_dict(layout: Layout, tensors: Mapping[str, Tensor], *, strip_prefix: bool = False) -> dict[str, Tensor]:
@@ -103,36 +130,72 @@ def state_dict(layout: Layout, tensors: Mapping[str, Tensor], *, strip_prefix: b
     tensors: as for `rebuild`. strip_prefix: without the "module." that all keys have in common, if they have.
     Raises FormatError where tensors and layout do not fit.
     """
-    places = tensors_in(rebuild(layout, tensors))
+    return _in_model(layout, tensors_in(rebuild(layout, tensors)), layout.prefix if strip_prefix else "")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a tensor of the model's state dict is to be found.
+
+    base: the name of the stored tensor that it is, or is a part of. shape: its own. view: for `apply_view`, which makes it
+    of the base.
+    """
+
+    base: str
+    shape: tuple[int, ...]
+    view: View
+
+
+def locate(layout: Layout, specs: Sequence[TensorSpec], *, strip_prefix: bool = False) -> dict[str, Location]:
+    """Where each tensor of `state_dict` is to be found; for this no tensor is needed.
+
+    specs: of the distinct tensors, in order. Raises FormatError where they and the layout do not fit.
+    """
+
+    def make(_: int, view: View) -> Location:
+        spec = specs[view.base]
+        check_view(spec.num_elements, view)
+        return Location(spec.name, spec.shape if view.window is None else view.window[0], view)
+
+    tree = _decode(layout, [spec.name for spec in specs], make)
+    return _in_model(layout, leaves_in(tree, Location), layout.prefix if strip_prefix else "")
+
+
+def _in_model(layout: Layout, places: Sequence[tuple[TreePath, T]], prefix: str) -> dict[str, T]:
+    """Those leaves of a tree that are the model's, under their keys without the prefix."""
     keys = keys_in_model([path for path, _ in places], layout.model)
-    found = [(key, tensor) for key, (_, tensor) in zip(keys, places, strict=True) if key is not None]
-    prefix = layout.prefix if strip_prefix else ""
-    names = unique_names(key.removeprefix(prefix) for key, _ in found)
-    return {name: tensor for name, (_, tensor) in zip(names, found, strict=True)}
+    found = [(key.removeprefix(prefix), leaf) for key, (_, leaf) in zip(keys, places, strict=True) if key is not None]
+    return dict(zip(unique_names(key for key, _ in found), (leaf for _, leaf in found), strict=True))
 
 
-class _Tensors:
-    """Hands out the tensors of a layout one after the other, each as what it was: a view, a Parameter, or itself."""
+def _decode(layout: Layout, names: Sequence[str], make: Callable[[int, View], object]) -> object:
+    """The tree of a layout with `make(number, view)` in place of its tensors. Raises FormatError where names do not fit."""
+    source = _Source(layout, names, make)
+    tree = TreeDecoder(source).decode(["state", len(names)] if layout.tree is None else layout.tree)
+    source.finish()
+    return tree
 
-    def __init__(self, layout: Layout, tensors: Mapping[str, Tensor]) -> None:
-        self._names = list(tensors)
-        self._bases = [_own(tensor) for tensor in tensors.values()]
+
+class _Source:
+    """Hands out what stands in a layout's tree for its tensors, one after the other."""
+
+    def __init__(self, layout: Layout, names: Sequence[str], make: Callable[[int, View], object]) -> None:
+        self._names = names
+        self._make = make
         self._cursor = Cursor(layout.views)
-        self._kinds = [kind for kind, run in layout.kinds for _ in range(run)]
 
-    def take(self, skip: int) -> tuple[str | None, Tensor]:
-        kind = self._kinds[self._cursor.num_met] if self._cursor.num_met < len(self._kinds) else TENSOR
+    def take(self, skip: int) -> tuple[str | None, object]:
+        number = self._cursor.num_met
         view, fresh = self._cursor.step()
-        if view.base >= len(self._bases):
-            raise FormatError(f"layout: more tensors than the {len(self._bases)} that are there")
-        tensor = _as_kind(apply_view(self._bases[view.base], view), kind)
-        return (self._names[view.base][skip:] if fresh else None), tensor
+        if view.base >= len(self._names):
+            raise FormatError(f"layout: more tensors than the {len(self._names)} that are there")
+        return (self._names[view.base][skip:] if fresh else None), self._make(number, view)
 
     def finish(self) -> None:
         """Raise FormatError if a tensor or a view is left over."""
         self._cursor.finish()
-        if self._cursor.num_distinct != len(self._bases):
-            raise FormatError(f"layout: {self._cursor.num_distinct} tensors where there are {len(self._bases)}")
+        if self._cursor.num_distinct != len(self._names):
+            raise FormatError(f"layout: {self._cursor.num_distinct} tensors where there are {len(self._names)}")
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -178,6 +241,8 @@ def _tree(root: object, names: list[str], shared: Shared) -> JSON:
         first.append(None if view.base in met else names[view.base])
         met.add(view.base)
     tree = TreeEncoder(first).encode(root)
+    if json_depth(tree) >= MAX_JSON_DEPTH:
+        raise UnsupportedCheckpointError("dicts and lists are nested too deeply in each other; flatten it")
     return None if tree == ["state", len(names)] and not _odd_views(shared) else tree
 
 

@@ -14,7 +14,7 @@ from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsafeChec
 
 ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = (ZIP_MAGIC, b"\x80\x02")  # an archive; a pickle, in the format before it
-HEAD_BYTES = 64  # what `refuse_foreign` wants to see of a file
+_HEAD_BYTES = 64  # what is to be seen of a file
 _MAX_PICKLE_BYTES = 1 << 28
 
 # (offset, first bytes, what it is, what to do)
@@ -26,12 +26,40 @@ _MAGIC = (
 )
 # An ONNX file is a protobuf message without a magic number: a small version, then one of the model's next fields.
 _ONNX = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]")
+_NESTED = re.compile(r"torch\._utils\._rebuild_nested_tensor|torch\.nested\..*")  # which the safe loader refuses as code
 _RESAVE = "load it where you trust it and save only its state dict, with torch.save or as .safetensors"
 # What torch's safe loader knows; other globals are code to it.
 _DATA = re.compile(
     r"torch\.(\w+|_utils\._rebuild_\w+|storage\.\w+|_tensor\._rebuild_\w+|nn\.parameter\.Parameter|serialization\._get_layout)"
     r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)"
 )
+
+
+def check_name(path: Path) -> None:
+    """Raise CheckpointError for a path that no text can hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{path}: a name that is not valid Unicode cannot be stored; rename the file") from None
+
+
+def read_head(path: Path) -> tuple[bytes, int]:
+    """The first bytes of a file, and its size in bytes.
+
+    Raises CheckpointError where it cannot be read, DamagedCheckpointError where it is empty.
+    """
+    check_name(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; check the name") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not head:
+        raise DamagedCheckpointError(f"{path}: is empty; copy or download it again")
+    return head, size
 
 
 def refuse_foreign(path: Path, head: bytes) -> None:
@@ -111,7 +139,9 @@ def _refusal(path: Path, error: UnpicklingError) -> CheckpointError | None:
     )
 
 
-def _unsafe(path: Path, wanted: str) -> UnsafeCheckpointError:
+def _unsafe(path: Path, wanted: str) -> CheckpointError:
+    if _NESTED.fullmatch(wanted):
+        return UnsupportedCheckpointError(f"{path}: holds a nested tensor; .unbind() it and save its parts as plain tensors")
     return UnsafeCheckpointError(f"{path}: reading it would run code: it asks for {wanted}; {_RESAVE}")
 
 

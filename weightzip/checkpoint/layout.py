@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from weightzip.checkpoint.aliases import View
 from weightzip.checkpoint.models import ContainerPath
 from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
+from weightzip.checkpoint.shards import SHARD_SUFFIX, Shards, is_text_map
 from weightzip.checkpoint.tree import TreeChecker
 from weightzip.errors import FormatError
 from weightzip.interface import JSON
 
-Format = Literal["torch", "safetensors"]
+Format = Literal["torch", "safetensors", "shards"]
 
 # What a tensor is besides its values: plain or a Parameter, with gradient or without.
 TENSOR, TENSOR_WITH_GRAD, PARAMETER, PARAMETER_FROZEN = range(4)
 
-_FIELDS = {"format", "name", "tree", "views", "kinds", "model", "prefix", "metadata"}
+_FIELDS = {"format", "name", "tree", "views", "kinds", "model", "prefix", "metadata", "shards"}
+MAX_JSON_DEPTH = 250  # of a layout as JSON: what a tree of MAX_DEPTH takes, save for one made to need more
 _MAX_INDEX = (1 << 63) - 1
 
 
@@ -30,14 +32,15 @@ class Layout:
     Tensors are not named here: the k-th distinct tensor is the k-th of `Checkpoint.tensors`, and whoever rebuilds hands
     them over in that order. "The k-th tensor of the tree" counts repetitions, in the tree's order.
 
-    format: the source's file format.
-    source_name: the source's file name, without its folder.
+    format: the source's file format; "shards" is a folder of several .safetensors files.
+    source_name: the name of the source's file or folder, without the folders that it is in.
     tree: the tree as tree.py writes it; None for a plain dict of all the tensors under their own names.
     views: (k, view) for each tensor of the tree that is not simply the next distinct tensor.
     kinds: (kind, run length) for the tensors of the tree in order; what is beyond them is TENSOR.
     model: the containers whose direct tensors make up the model's state dict.
     prefix: what all keys of that state dict begin with and no name does, such as "module.".
     metadata: a safetensors file's own metadata.
+    shards: what the files of a folder of shards are, None for any other format.
     """
 
     format: Format
@@ -48,6 +51,7 @@ class Layout:
     model: tuple[ContainerPath, ...] = ((),)
     prefix: str = ""
     metadata: Mapping[str, str] | None = None
+    shards: Shards | None = None
 
     def to_json(self) -> JSON:
         """The layout as a JSON object, without the fields that have their usual values."""
@@ -64,6 +68,8 @@ class Layout:
             stored["prefix"] = self.prefix
         if self.metadata is not None:
             stored["metadata"] = dict(self.metadata)
+        if self.shards is not None:
+            stored["shards"] = self.shards.to_json()
         return stored
 
     @classmethod
@@ -71,12 +77,12 @@ class Layout:
         """The layout that `to_json` wrote. Raises FormatError for anything else, before it is used for anything."""
         if not isinstance(obj, dict) or not {"format", "name"} <= set(obj) <= _FIELDS:
             raise FormatError("layout: missing or unknown fields; a newer weightzip may know them")
-        if obj["format"] not in ("torch", "safetensors") or not isinstance(obj["name"], str):
+        if obj["format"] not in get_args(Format) or not isinstance(obj["name"], str):
             raise FormatError("layout: unknown format, or a name that is no string")
         prefix, metadata = obj.get("prefix", ""), obj.get("metadata")
         if not isinstance(prefix, str):
             raise FormatError("layout: prefix is no string")
-        if metadata is not None and not _is_text_map(metadata):
+        if metadata is not None and not is_text_map(metadata):
             raise FormatError("layout: metadata maps strings to strings")
         layout = cls(
             format=obj["format"],
@@ -87,6 +93,7 @@ class Layout:
             model=tuple(_path(entry) for entry in _list(obj, "model")) if "model" in obj else ((),),
             prefix=prefix,
             metadata=metadata,
+            shards=Shards.from_json(obj["shards"]) if "shards" in obj else None,
         )
         _check_tree(layout)
         return layout
@@ -133,6 +140,8 @@ class _NoTensors:
 
 
 def _check_tree(layout: Layout) -> None:
+    if (layout.format == "shards") != (layout.shards is not None):
+        raise FormatError("layout: shards without a folder of them, or the other way round")
     if sum(run for _, run in layout.kinds) > MAX_TENSORS:
         raise FormatError("layout: more kinds than tensors")
     if len({index for index, _ in layout.views}) != len(layout.views):
@@ -140,12 +149,16 @@ def _check_tree(layout: Layout) -> None:
     if layout.tree is None:
         if layout.views:
             raise FormatError("layout: views without a tree")
+        if layout.shards is not None and layout.shards.num_tensors > MAX_TENSORS:
+            raise FormatError("layout: shards of more tensors than there can be")
         return
     cursor = Cursor(layout.views)
     TreeChecker(_NoTensors(cursor)).decode(layout.tree)
     cursor.finish()
     if sum(run for _, run in layout.kinds) > cursor.num_met:
         raise FormatError("layout: more kinds than tensors")
+    if layout.shards is not None and layout.shards.num_tensors != cursor.num_met:
+        raise FormatError(f"layout: shards of {layout.shards.num_tensors} tensors, where there are {cursor.num_met}")
 
 
 def _list(obj: dict[str, JSON], field: str) -> list[JSON]:
@@ -184,10 +197,6 @@ def _are_indices(values: list[JSON]) -> bool:
     return all(type(value) is int and 0 <= value <= _MAX_INDEX for value in values)
 
 
-def _is_text_map(value: JSON) -> bool:
-    return isinstance(value, dict) and all(isinstance(part, str) for item in value.items() for part in item)
-
-
 def default_output(layout: Layout) -> str:
     """The name to restore to: the source's file name, made harmless.
 
@@ -201,7 +210,7 @@ def default_output(layout: Layout) -> str:
     name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]', "_", name).lstrip(". ").rstrip(". ")
     while len(name.encode()) > 200:
         name = name[1:]  # the suffix matters more
-    return name or ("model.pt" if layout.format == "torch" else "model.safetensors")
+    return name or {"torch": "model.pt", "safetensors": "model.safetensors", "shards": "model"}[layout.format]
 
 
 def default_tensor_output(layout: Layout, name: str) -> str:
@@ -213,6 +222,6 @@ def default_tensor_output(layout: Layout, name: str) -> str:
     'model.tensor.pt'
     """
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".-")[:150] or "tensor"
-    suffix = ".pt" if layout.format == "torch" else ".safetensors"
+    suffix = ".pt" if layout.format == "torch" else SHARD_SUFFIX
     taken = default_output(layout).lower()  # some systems do not tell cases apart
     return stem + suffix if (stem + suffix).lower() != taken else f"{stem}.tensor{suffix}"

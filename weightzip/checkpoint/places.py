@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from weightzip.checkpoint.dtypes import dtype_name
 from weightzip.errors import UnsupportedCheckpointError
+
+T = TypeVar("T")
 
 MAX_DEPTH = 64  # containers inside containers
 MAX_NODES = 10_000_000  # values in one tree: a container that is referenced from many places counts each time
@@ -58,7 +61,15 @@ def tensors_in(root: object) -> list[tuple[TreePath, Tensor]]:
 
     Raises UnsupportedCheckpointError for a tensor that cannot be stored, and for a tree that is too deep or too large.
     """
-    found: list[tuple[TreePath, Tensor]] = []
+    found = leaves_in(root, Tensor)
+    for path, tensor in found:
+        _check_tensor(tensor, path)
+    return found
+
+
+def leaves_in(root: object, kind: type[T]) -> list[tuple[TreePath, T]]:
+    """All values of a tree that are of one kind, be it tensors or what stands for them; order and errors as `tensors_in`."""
+    found: list[tuple[TreePath, T]] = []
     num_nodes = 0
 
     def visit(node: object, path: TreePath) -> None:
@@ -66,8 +77,7 @@ def tensors_in(root: object) -> list[tuple[TreePath, Tensor]]:
         num_nodes += 1
         if num_nodes > MAX_NODES:
             raise UnsupportedCheckpointError(f"more than {MAX_NODES:,} values; save the tensors alone")
-        if isinstance(node, Tensor):
-            _check_tensor(node, path)
+        if isinstance(node, kind):
             found.append((path, node))
             if len(found) > MAX_TENSORS:
                 raise UnsupportedCheckpointError(f"more than {MAX_TENSORS:,} tensors; save them in several files")
@@ -83,7 +93,7 @@ def tensors_in(root: object) -> list[tuple[TreePath, Tensor]]:
 def _check_tensor(tensor: Tensor, path: TreePath) -> None:
     where = describe(path)
     if tensor.is_nested:
-        raise UnsupportedCheckpointError(f"a nested tensor {where}; save its parts as plain tensors")
+        raise UnsupportedCheckpointError(f"a nested tensor {where}; .unbind() it and save its parts as plain tensors")
     if tensor.layout != torch.strided:
         kind = str(tensor.layout).removeprefix("torch.")
         raise UnsupportedCheckpointError(f"a sparse tensor ({kind}) {where}; call .to_dense() on it and save again")

@@ -104,6 +104,19 @@ class TreeEncoder:
         return ["state", len(node), stored] if stored else ["state", len(node)]
 
 
+def json_depth(node: JSON) -> int:
+    """How many objects and lists stand inside each other at most.
+
+    >>> json_depth({"a": [1, [2]]})
+    3
+    """
+    depth, level = 0, [node]
+    while level := [child for child in level if isinstance(child, (dict, list))]:
+        level = [child for parent in level for child in (parent.values() if isinstance(parent, dict) else parent)]
+        depth += 1
+    return depth
+
+
 class Source(Protocol):
     """Where a decoded tree takes its tensors from, one after the other."""
 
@@ -149,12 +162,14 @@ class TreeDecoder:
         return {self._decode_key(item, depth + 1) for item in items}
 
     def _decode_key(self, node: JSON, depth: int) -> object:
-        key = self.decode(node, depth)
-        try:
-            hash(key)
-        except TypeError as error:
-            raise FormatError(f"layout: a key that cannot be one: {error}") from error
-        return key
+        if depth > MAX_DEPTH:
+            raise FormatError(f"layout: nested deeper than {MAX_DEPTH}")
+        tag = node[0] if isinstance(node, list) and node else None
+        if isinstance(node, dict) or tag in ("bytearray", "t", "state", "list", "set", *_DICTS):
+            raise FormatError(f"layout: a key that cannot be one: {str(node)[:40]}")
+        if tag == "tuple":
+            return tuple(self._decode_key(item, depth + 1) for item in node[1:])
+        return self.decode(node, depth)
 
     def _decode_pairs(self, result: dict[Any, object], items: list[JSON], depth: int) -> dict[Any, object]:
         """Fill `result` with the keys and values that alternate in `items`."""

@@ -1,23 +1,24 @@
-"""Writing checkpoint files."""
+"""Writing checkpoint files, tensor by tensor: no more than one has to be there at a time."""
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
-import os
-import re
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from weightzip.checkpoint.build import rebuild, state_dict
+from weightzip.checkpoint.build import locate
+from weightzip.checkpoint.dtypes import dtype_name, dtype_of
 from weightzip.checkpoint.layout import Format, Layout
 from weightzip.checkpoint.quiet import no_warnings
-from weightzip.errors import CheckpointError, UnsupportedCheckpointError
+from weightzip.checkpoint.safetensors_file import SafetensorsFile
+from weightzip.checkpoint.torch_file import TorchFile, num_bytes
+from weightzip.errors import CheckpointError, FormatError
+from weightzip.interface import TensorSpec
 
 _SUFFIXES: dict[str, Format] = {
     ".safetensors": "safetensors",
@@ -26,8 +27,6 @@ _SUFFIXES: dict[str, Format] = {
     ".bin": "torch",
     ".ckpt": "torch",
 }
-
-_METADATA = "__metadata__"  # the one entry of a safetensors header that is no tensor
 
 
 def output_format(path: Path, layout: Layout) -> Format:
@@ -45,87 +44,108 @@ def fits_safetensors(layout: Layout) -> bool:
     return tag == "state" and all(len(entry) == 2 for entry in (options[0] if options else {}).get("odd", []))
 
 
-def written_bytes(layout: Layout, tensors: Mapping[str, Tensor], fmt: Format) -> int:
-    """Bytes of all values that `write` would write. Tensors that share memory are written each by itself to safetensors.
+def written_bytes(layout: Layout, specs: Sequence[TensorSpec], fmt: Format) -> int:
+    """Bytes of all values that a writer would write. What shares memory is written each by itself except to torch's format.
 
-    Raises FormatError where tensors and layout do not fit.
+    Raises FormatError where specs and layout do not fit.
     """
-    written = tensors if fmt == "torch" else state_dict(layout, tensors)
-    return sum(tensor.nbytes for tensor in written.values())
+    if fmt == "torch":
+        return sum(map(num_bytes, specs))
+    itemsize = {spec.name: dtype_of(spec.dtype).itemsize for spec in specs}
+    return sum(math.prod(place.shape) * itemsize[place.base] for place in locate(layout, specs).values())
+
+
+class Writer:
+    """Takes the distinct tensors of a checkpoint, in any order, each once. Made by `open_writer`."""
+
+    def __init__(self, specs: Sequence[TensorSpec], files: Sequence[_File]) -> None:
+        self._expected = {spec.name: spec for spec in specs}
+        self._files: dict[str, list[_File]] = {}  # that hold something of each tensor
+        for file in files:
+            for name in file.bases:
+                self._files.setdefault(name, []).append(file)
+
+    def put(self, name: str, tensor: Tensor) -> None:
+        """Write the values of one tensor: contiguous, on the CPU, of the shape and dtype that its spec says.
+
+        Several threads may do this at the same time. Raises FormatError for a tensor that is not expected (any more) or is
+        not what its spec says, OSError where the system refuses to write.
+        """
+        spec = self._expected.pop(name, None)
+        if spec is None:
+            raise FormatError(f"tensor {name!r} is unknown, or was written already")
+        if (tuple(tensor.shape), dtype_name(tensor.dtype)) != (spec.shape, spec.dtype):
+            raise FormatError(f"tensor {name!r} is {tuple(tensor.shape)} of {tensor.dtype}, but should be {spec}")
+        for file in self._files.get(name, []):
+            file.put(name, tensor.detach().contiguous())
+
+    def finish(self) -> None:
+        """Raise FormatError if a tensor is still to be written."""
+        if self._expected:
+            raise FormatError(f"{len(self._expected)} tensors were not written, such as {next(iter(self._expected))!r}")
+
+
+class _File(Protocol):
+    """A file that is laid out, but without values."""
+
+    @property
+    def bases(self) -> Collection[str]:
+        """Names of the distinct tensors of which it holds something."""
+
+    def put(self, name: str, tensor: Tensor) -> None:
+        """Fill in what the file holds of one tensor."""
+
+
+@contextlib.contextmanager
+def open_writer(layout: Layout, specs: Sequence[TensorSpec], path: Path, fmt: Format) -> Iterator[Writer]:
+    """Write a checkpoint to `path` in format `fmt`, with the values that the block puts; whole when the block is left.
+
+    Torch's format holds the whole tree, the others the model's state dict; for "shards" `path` is a folder that is there.
+    specs: of the distinct tensors, in order. Space for all values is reserved at once. The same input gives the same file,
+    whatever `path` is called and in whatever order tensors come.
+    Raises OSError where the system refuses to write, CheckpointError where there is no state dict to write,
+    UnsupportedCheckpointError where safetensors has no such dtype, FormatError where tensors and layout do not fit or the
+    block has left one out.
+    """
+    if len({spec.name for spec in specs}) != len(specs):
+        raise FormatError("two tensors of one name")
+    writer = Writer(specs, _lay_out(layout, specs, path, fmt))
+    yield writer
+    writer.finish()
+
+
+def write(layout: Layout, tensors: Mapping[str, Tensor], path: Path, fmt: Format) -> None:
+    """`open_writer` for tensors that are all there, as for `rebuild`."""
+    specs = [TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in tensors.items()]
+    with open_writer(layout, specs, path, fmt) as writer:
+        for name, tensor in tensors.items():
+            writer.put(name, tensor)
 
 
 @no_warnings()
-def write(layout: Layout, tensors: Mapping[str, Tensor], path: Path, fmt: Format) -> None:
-    """Write the checkpoint to `path` in format `fmt`: the whole tree for torch, the model's state dict for safetensors.
-
-    tensors: as for `rebuild`. The same input gives the same file, whatever `path` is called.
-    Raises OSError where the system refuses to write, CheckpointError where there is no state dict to write,
-    UnsupportedCheckpointError where safetensors has no such dtype, FormatError where tensors and layout do not fit.
-    """
+def _lay_out(layout: Layout, specs: Sequence[TensorSpec], path: Path, fmt: Format) -> Sequence[_File]:
     if fmt == "torch":
-        _write_torch(rebuild(layout, tensors), path)
-    else:
-        _write_safetensors(layout, state_dict(layout, tensors), path)
-
-
-def _write_torch(root: object, path: Path) -> None:
-    try:
-        with path.open("wb") as file:  # given a path, torch.save would write its name into the file
-            torch.save(root, file)
-    except RuntimeError as error:
-        # A write that failed breaks the archive, and torch reports only that.
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise OSError(errno.EIO, f"torch.save failed: {error}") from error
-
-
-def _write_safetensors(layout: Layout, state: dict[str, Tensor], path: Path) -> None:
-    if not state:
+        return [TorchFile(layout, specs, path)]
+    places = locate(layout, specs)
+    if not places:
         raise CheckpointError("it holds no state dict of a model; write it to a .pt file instead")
-    metadata = {"format": "pt"} if layout.format == "torch" else layout.metadata  # readers ask where it comes from
-    try:
-        save_file(_separate(state), path, metadata=dict(metadata) if metadata is not None else None)
-        _put_in_order(path, list(state))
-    except SafetensorError as error:
-        code = re.search(r"os error (\d+)", str(error))
-        number = int(code[1]) if code else errno.EIO
-        raise OSError(number, os.strerror(number) if code else str(error)) from error
-    except KeyError as error:
-        raise UnsupportedCheckpointError(f"safetensors cannot hold {error.args[0]}; write a .pt file instead") from error
+    by_name = {spec.name: spec for spec in specs}
+    if fmt == "safetensors":
+        return [SafetensorsFile(places, by_name, _metadata(layout), path)]
+    if layout.shards is None:
+        raise CheckpointError("it was not in shards; write it to a .safetensors file instead")
+    parts = layout.shards.split(places)
+    (path / layout.shards.index).write_text(json.dumps(layout.shards.index_of(places), indent=2) + "\n", encoding="utf-8")
+    return [
+        SafetensorsFile({key: places[key] for key in keys}, by_name, shard.metadata, path / shard.name) for shard, keys in parts
+    ]
 
 
-def _put_in_order(path: Path, keys: list[str]) -> None:
-    """Rewrite a safetensors file with its tensors in the order of `keys`; the library sorts them by dtype and name.
-
-    The format (a length, a JSON header, the data) is left to the library: only the order of the entries changes.
-    """
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    if [key for key in header if key != _METADATA] == keys:
-        return
-    ordered = {_METADATA: header[_METADATA]} if _METADATA in header else {}
-    spans, end = [], 0
-    for key in keys:
-        first, last = header[key]["data_offsets"]
-        spans.append((start + first, start + last))
-        ordered[key] = {**header[key], "data_offsets": [end, end + last - first]}
-        end += last - first
-    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for first, last in spans:
-            file.write(memoryview(data)[first:last])
-
-
-def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors that share nothing: safetensors has no aliases. Only what does share is copied."""
-    taken: set[int] = set()
-    result: dict[str, Tensor] = {}
-    for key, tensor in state.items():
-        memory = tensor.untyped_storage().data_ptr()
-        alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes and memory not in taken
-        taken.add(memory)
-        result[key] = tensor.detach() if alone else tensor.detach().clone().contiguous()
-    return result
+def _metadata(layout: Layout) -> Mapping[str, str] | None:
+    """What the header of one file for all tensors says."""
+    if layout.format == "safetensors":
+        return layout.metadata
+    of_shards = [shard.metadata for shard in layout.shards.files] if layout.shards is not None else []
+    if of_shards and all(metadata == of_shards[0] for metadata in of_shards):
+        return of_shards[0]
+    return {"format": "pt"}  # readers ask where it comes from

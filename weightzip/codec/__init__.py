@@ -1,35 +1,44 @@
 """The codec room: presets, and how the rooms are put together, both ways. Never knows the command line.
 
-pipeline    checkpoint -> header + sections -> bytes, and back, with any codec
+encoding    checkpoint -> parts -> sections and header, with any codec; `decoding` the way back, whole or in part
 auto        the default codec: `steps` chooses its step sizes, `transform_choice` its `transforms`
 paper       the VAE codec of Cheng et al. 2024; `paper_quantise` makes integers of the trained network
 symbols     arrays of latents <-> bytes, for both
-lossless    exact storage of everything else
+lossless    exact storage of everything else: `element_blocks` of `element_planes`, coded by `plane_coding`
+header      which tensors a file holds, in which parts, and how each was coded
 targets     the setting of `auto` for a size or an error; `quality` that for a model that still does its task
 memory      what decoding takes, and whether that is allowed
-auto_v1, paper_v1    reading what the first versions wrote, with `matrices`
+auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `matrices`
 """
 
 from weightzip.codec.auto import AutoCodec
-from weightzip.codec.header import Header
+from weightzip.codec.decoding import Decoded, decode, decode_container, decode_parts, naming, read_header
+from weightzip.codec.encoding import Coded, Encoding, encode, specs_of
+from weightzip.codec.header import Header, section_kind
 from weightzip.codec.lossless import LosslessCodec
-from weightzip.codec.memory import check_memory
+from weightzip.codec.memory import check_parts, check_written
 from weightzip.codec.paper import PaperCodec
-from weightzip.codec.pipeline import Coded, Decoded, decode, decode_container, encode, read_header
-from weightzip.codec.targets import Target, encode_to_target
+from weightzip.codec.targets import Plan, Target, plan_for
 
 __all__ = [
     "AutoCodec",
     "Coded",
     "Decoded",
+    "Encoding",
     "Header",
     "LosslessCodec",
     "PaperCodec",
+    "Plan",
     "Target",
-    "check_memory",
+    "check_parts",
+    "check_written",
     "decode",
     "decode_container",
+    "decode_parts",
     "encode",
-    "encode_to_target",
+    "naming",
+    "plan_for",
     "read_header",
+    "section_kind",
+    "specs_of",
 ]

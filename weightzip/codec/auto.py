@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weightzip.codec.steps import DEFAULT_STEP, STEPS_PER_OCTAVE, Steps, choose_steps
-from weightzip.codec.symbols import CodedSymbols, Symbols, decode_points, encode_symbols, quantise_latents, round_latents
+from weightzip.codec.steps import DEFAULT_STEP, STEPS_PER_OCTAVE, Magnitudes, Steps, choose_steps
+from weightzip.codec.symbols import CodedSymbols, PointStreams, Symbols, encode_symbols, quantise_latents, round_latents
 from weightzip.codec.transform_choice import choose_transforms
 from weightzip.codec.transforms import Choice, Transforms, decode_transforms, encode_transforms
 from weightzip.entropy import decode_integers, encode_integers
@@ -29,6 +29,7 @@ from weightzip.entropy.machine import SCALAR, Machine, points, trellis
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
 from weightzip.progress import Progress, ProgressEvent, silent
+from weightzip.threads import side_by_side
 
 NUM_STATES = 256  # of the trellis; what others are worth is told in `weightzip.quantise.trellis`
 _NEARLY = 0.97
@@ -51,9 +52,58 @@ class AutoCodec:
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors; cost grows linearly with the number of weights."""
+        return self.settled({name: Magnitudes.of(tensor) for name, tensor in tensors.items()}).encode(tensors, progress)
+
+    def settled(self, tensors: Mapping[str, Magnitudes]) -> SettledCodec:
+        """The codec for any part of these tensors, which they need not all be at hand for."""
         steps = choose_steps(tensors, self.step, self.shifts)
+        reference = steps if self.reference is None else choose_steps(tensors, self.reference, {})
+        return SettledCodec(tuple(tensors), steps, reference)
+
+    @staticmethod
+    def decode(payload: Payload, specs: Sequence[TensorSpec], wanted: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The tensors: exact integers times a step, one rounding each, hence the same on every machine.
+
+        wanted: at least the tensors of these names; by default all.
+        """
+        base, states = payload.meta.get("step"), payload.meta.get("states")
+        if set(payload.meta) != {"step", "states"} or not isinstance(base, float) or not 0 < base < math.inf:
+            raise FormatError("the auto codec's header must hold exactly a positive step size and a number of states")
+        sections = {"transforms": b"", **payload.sections}
+        if sorted(sections) != ["model", "steps", "symbols", "transforms"]:
+            raise FormatError("the auto codec needs exactly the sections steps, model, symbols and perhaps transforms")
+        steps = Steps(base, tuple(decode_integers(sections["steps"], len(specs)))).sizes()
+        transforms = decode_transforms(sections["transforms"], [spec.shape for spec in specs])
+        shapes = [transforms.latent_shape(index) for index in range(len(specs))]
+        streams = PointStreams(CodedSymbols(sections["model"], sections["symbols"]), shapes, _machine(states))
+
+        def restored(group: range) -> dict[str, Tensor]:
+            return {
+                specs[index].name: torch.from_numpy(transforms.restore(index, points, steps[index])).reshape(specs[index].shape)
+                for index, points in zip(group, streams.decode(group), strict=True)
+            }
+
+        groups = [group for group in streams.groups if wanted is None or any(specs[index].name in wanted for index in group)]
+        return {name: tensor for tensors in side_by_side(restored, groups) for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class SettledCodec:
+    """`AutoCodec` with the step of every tensor settled, so that tensors can be coded part by part.
+
+    names: all tensors that steps and reference tell the steps of.
+    """
+
+    names: tuple[str, ...]
+    steps: Steps
+    reference: Steps
+    name: ClassVar[str] = AutoCodec.name
+
+    def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
+        """Code some of the tensors, or all; cost grows linearly with the number of weights."""
+        steps, reference = (all_steps.only(self.names, tuple(tensors)) for all_steps in (self.steps, self.reference))
         progress(ProgressEvent("coding", 0, 3, "fitting transforms"))
-        prepared = Prepared.of(tensors, steps if self.reference is None else choose_steps(tensors, self.reference, {}))
+        prepared = Prepared.of(tensors, reference)
         progress(ProgressEvent("coding", 1, 3, "quantising"))
         symbols, transforms = prepared.quantise(steps), prepared.transforms
         del prepared  # with its latents: symbols are all that is needed from here on
@@ -64,22 +114,8 @@ class AutoCodec:
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
-        """The tensors: exact integers times a step, one rounding each, hence the same on every machine."""
-        base, states = payload.meta.get("step"), payload.meta.get("states")
-        if set(payload.meta) != {"step", "states"} or not isinstance(base, float) or not 0 < base < math.inf:
-            raise FormatError("the auto codec's header must hold exactly a positive step size and a number of states")
-        sections = {"transforms": b"", **payload.sections}
-        if sorted(sections) != ["model", "steps", "symbols", "transforms"]:
-            raise FormatError("the auto codec needs exactly the sections steps, model, symbols and perhaps transforms")
-        steps = Steps(base, tuple(decode_integers(sections["steps"], len(specs)))).sizes()
-        transforms = decode_transforms(sections["transforms"], [spec.shape for spec in specs])
-        coded = CodedSymbols(sections["model"], sections["symbols"])
-        shapes = [transforms.latent_shape(index) for index in range(len(specs))]
-        arrays = decode_points(coded, shapes, _machine(states))
-        return {
-            spec.name: torch.from_numpy(transforms.restore(index, array, steps[index])).reshape(spec.shape)
-            for index, (spec, array) in enumerate(zip(specs, arrays, strict=True))
-        }
+        """As AutoCodec's."""
+        return AutoCodec.decode(payload, specs)
 
 
 @dataclass(frozen=True)
@@ -91,10 +127,7 @@ class BoundedCodec:
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors by plain rounding; cost grows linearly with the number of weights."""
-        bounds = [min(float(self.max_errors[name]), sys.float_info.max) for name in tensors]
-        # Errors that are all but equal share one step, so that none of them loses up to a quarter octave.
-        base = min(bound for bound in bounds if bound >= _NEARLY * max(bounds)) if bounds else 1.0
-        steps = Steps(base, tuple(min(0, math.floor(STEPS_PER_OCTAVE * math.log2(bound / base))) for bound in bounds))
+        steps = self._steps(tuple(tensors))
         progress(ProgressEvent("coding", 0, 1, "quantising"))
         transforms = _identity([tuple(tensor.shape) for tensor in tensors.values()])
         with np.errstate(over="ignore"):
@@ -105,6 +138,17 @@ class BoundedCodec:
         payload = _payload(encode_symbols(round_latents(latents)), transforms, steps, SCALAR)
         progress(ProgressEvent("coding", 1, 1))
         return payload
+
+    def settled(self, tensors: Mapping[str, object]) -> BoundedCodec:
+        """The codec for any part of these tensors."""
+        return replace(self, max_errors={name: self.max_errors[name] for name in tensors})
+
+    def _steps(self, names: tuple[str, ...]) -> Steps:
+        """Steps for some of the tensors, on the base that all of them share."""
+        bounds = {name: min(float(bound), sys.float_info.max) for name, bound in self.max_errors.items()}
+        # Errors that are all but equal share one step, so that none of them loses up to a quarter octave.
+        base = min((bound for bound in bounds.values() if bound >= _NEARLY * max(bounds.values())), default=1.0)
+        return Steps(base, tuple(min(0, math.floor(STEPS_PER_OCTAVE * math.log2(bounds[name] / base))) for name in names))
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -126,11 +170,13 @@ class Prepared:
         """Transforms that pay at these steps, and the latents that they give."""
         values = [_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), reference.sizes(), strict=True)]
         transforms = choose_transforms(values, [tuple(tensor.shape) for tensor in tensors.values()])
-        latents: list[NDArray[np.float32]] = []
-        for index in range(len(values)):  # a tensor's values are let go as soon as it has latents, which halves the memory
-            latents.append(transforms.latents(index, values[index]))
-            values[index] = _NOTHING
-        return Prepared(tuple(tensors), transforms, tuple(latents), reference)
+
+        def latents(index: int) -> NDArray[np.float32]:
+            found = transforms.latents(index, values[index])
+            values[index] = _NOTHING  # let go as soon as there are latents, which halves the memory
+            return found
+
+        return Prepared(tuple(tensors), transforms, tuple(side_by_side(latents, range(len(values)))), reference)
 
     def only(self, names: Sequence[str]) -> Prepared:
         """The same for some of the tensors."""

@@ -6,10 +6,13 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import torch
 
 from weightzip.checkpoint import MAX_RANK, MAX_TENSORS, Layout, dtype_of, has_possible_size
+from weightzip.container import VERSION
 from weightzip.errors import FormatError, LimitError
 from weightzip.interface import JSON, TensorSpec
 
@@ -19,11 +22,27 @@ _COMMON_DTYPE = "float32"
 
 
 @dataclass(frozen=True)
+class Part:
+    """A run of tensors that can be decoded without the others; number: among those of its kind, from 0 on."""
+
+    exact: bool
+    number: int
+    specs: tuple[TensorSpec, ...]
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of its tensors, once restored."""
+        return sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in self.specs)
+
+
+@dataclass(frozen=True)
 class Header:
     """codec: the name of the lossy codec, "lossless" if there is none. meta: what that codec needs to decode.
 
     tensors: all stored tensors in order. exact: which of them are stored bit for bit.
     relative_mse, max_abs_error: against the source, over its floating-point tensors. latents: as the paper counts them.
+    lossy_parts, exact_parts: how many tensors each part has, of those coded lossily and of the exact ones, in order; together
+    all of them. version: of the format.
     """
 
     codec: str
@@ -33,7 +52,10 @@ class Header:
     layout: Layout
     relative_mse: float
     max_abs_error: float
+    lossy_parts: tuple[int, ...]
+    exact_parts: tuple[int, ...]
     latents: int = 0
+    version: int = VERSION
 
     def to_json(self) -> dict[str, JSON]:
         """As stored: a tensor is [name, shape], then its dtype if not float32, then 1 if exact."""
@@ -46,6 +68,8 @@ class Header:
         }
         if self.latents:
             stored["latents"] = self.latents
+        if len(self.lossy_parts) > 1 or len(self.exact_parts) > 1:
+            stored["parts"] = [list(self.lossy_parts), list(self.exact_parts)]
         return stored
 
     def _entry(self, spec: TensorSpec) -> list[JSON]:
@@ -54,10 +78,10 @@ class Header:
         return [spec.name, list(spec.shape), *dtype, *([1] if exact else [])]
 
     @staticmethod
-    def from_json(stored: Mapping[str, JSON]) -> Header:
+    def from_json(stored: Mapping[str, JSON], version: int = VERSION) -> Header:
         """Check and take apart a stored header. Raises FormatError, or LimitError where it goes over a named limit."""
         required = {"codec", "meta", "tensors", "layout", "error"}
-        if not required <= set(stored) <= required | {"latents"}:
+        if not required <= set(stored) <= required | {"latents"} | ({"parts"} if version > 1 else set()):
             raise FormatError("the header lacks a field or has one that this version does not know")
         _check_unicode(stored)
         if not isinstance(stored["codec"], str) or not isinstance(stored["meta"], dict):
@@ -69,8 +93,30 @@ class Header:
         latents = stored.get("latents", 0)
         if type(latents) is not int or latents < 0:
             raise FormatError("the header's number of latents is malformed")
-        layout = Layout.from_json(stored["layout"])
-        return Header(stored["codec"], stored["meta"], tensors, exact, layout, error[0], error[1], latents)
+        lossy_parts, exact_parts = _parse_parts(stored.get("parts"), len(tensors) - len(exact), len(exact))
+        return Header(
+            codec=stored["codec"],
+            meta=stored["meta"],
+            tensors=tensors,
+            exact=exact,
+            layout=Layout.from_json(stored["layout"]),
+            relative_mse=error[0],
+            max_abs_error=error[1],
+            lossy_parts=lossy_parts,
+            exact_parts=exact_parts,
+            latents=latents,
+            version=version,
+        )
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The runs of tensors that were coded together, in the order of the file."""
+        lossy = iter([spec for spec in self.tensors if spec.name not in self.exact])
+        exact = iter([spec for spec in self.tensors if spec.name in self.exact])
+        return (
+            *(Part(False, number, tuple(islice(lossy, count))) for number, count in enumerate(self.lossy_parts)),
+            *(Part(True, number, tuple(islice(exact, count))) for number, count in enumerate(self.exact_parts)),
+        )
 
     @property
     def num_weights(self) -> int:
@@ -81,6 +127,40 @@ class Header:
     def tensor_bytes(self) -> int:
         """Bytes of all tensors, once restored."""
         return sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in self.tensors)
+
+
+def section_name(kind: str, number: int) -> str:
+    """What the section of some kind is called in the file that belongs to part `number`.
+
+    >>> section_name("symbols", 0), section_name("symbols", 2)
+    ('symbols', 'symbols.2')
+    """
+    return f"{kind}.{number}" if number else kind
+
+
+def section_kind(name: str) -> tuple[str, int]:
+    """Inverse of `section_name`.
+
+    >>> section_kind("symbols"), section_kind("symbols.2")
+    (('symbols', 0), ('symbols', 2))
+    """
+    kind, _, number = name.rpartition(".")
+    if number.isdecimal() and len(number) < 10 and section_name(kind, int(number)) == name:
+        return kind, int(number)
+    return name, 0
+
+
+def _parse_parts(stored: JSON, num_lossy: int, num_exact: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many tensors each part has. Raises FormatError unless they add up to all."""
+    if stored is None:
+        return (num_lossy,) if num_lossy else (), (num_exact,) if num_exact else ()
+    if not isinstance(stored, list) or len(stored) != 2 or not all(isinstance(counts, list) for counts in stored):
+        raise FormatError("the header's parts are malformed")
+    if any(type(count) is not int or count < 1 for counts in stored for count in counts):
+        raise FormatError("the header's parts are malformed")
+    if (sum(stored[0]), sum(stored[1])) != (num_lossy, num_exact):
+        raise FormatError("the header's parts do not add up to its tensors")
+    return tuple(stored[0]), tuple(stored[1])
 
 
 def _parse_tensors(entries: JSON) -> tuple[tuple[TensorSpec, ...], frozenset[str]]:

@@ -1,11 +1,13 @@
-"""What decoding a file takes, known from its header alone, and whether there is as much."""
+"""What decoding a file takes, known from its header alone, and whether there is as much.
+
+Tensors that are kept count all together; where each part is written out as soon as it is decoded, only the largest part counts.
+"""
 
 from __future__ import annotations
 
-from weightzip.checkpoint import dtype_of
 from weightzip.codec.auto import AutoCodec
 from weightzip.codec.auto_v1 import AutoCodecV1
-from weightzip.codec.header import Header
+from weightzip.codec.header import Header, Part
 from weightzip.codec.paper import PaperCodec
 from weightzip.codec.paper_header import working_bytes
 from weightzip.codec.paper_v1 import PaperCodecV1
@@ -13,6 +15,7 @@ from weightzip.devices import physical_memory
 from weightzip.errors import LimitError
 
 ALLOWANCE = 64 << 20  # bytes of working memory that every file may take, whatever the cap
+EXPANSION = 64  # times its own size that a file may restore to on disk, whatever memory there is
 # Beyond the restored tensors, per weight, measured at the peak:
 _AUTO_BYTES = 14  # a symbol (4), its float32 (4), one tensor's weights in float64 (8), less the restored value (2 or more)
 # Learned bases are within that. They have at most 3 numbers for each weight of their tensor, half of which are read (5 bytes)
@@ -22,31 +25,64 @@ _BASELINE_BYTES = 32  # of the hungriest, uniform quantisation: its indices unpa
 _BASELINE_TENSOR_BYTES = 4096  # what a baseline may store for a tensor besides
 
 
-def check_memory(num_bytes: int, cap: int | None, *, working: int = 0) -> None:
-    """Raise LimitError where restored tensors of this size, and the working memory to get them, are over the cap.
+def check_kept(header: Header, cap: int | None) -> None:
+    """Raise LimitError where decoding, with all tensors kept, takes more than the cap.
 
-    cap: bytes; by default all of this machine's memory. working: bytes, which count as far as they are over ALLOWANCE.
+    cap: bytes; by default all of this machine's memory.
     """
-    limit = cap if cap is not None else physical_memory()
-    needed = num_bytes + max(0, working - ALLOWANCE)
+    _check(header.tensor_bytes, max((_working_bytes(header, part) for part in header.parts), default=0), cap)
+
+
+def check_parts(header: Header, cap: int | None, *, wanted: frozenset[str] | None = None) -> None:
+    """Raise LimitError where decoding one part after the other, none of which is kept, takes more than the cap.
+
+    wanted: only parts with one of these tensors are decoded.
+    """
+    for part in header.parts:
+        if wanted is None or any(spec.name in wanted for spec in part.specs):
+            _check(part.tensor_bytes, _working_bytes(header, part), cap)
+
+
+def check_written(num_bytes: int, file_bytes: int, cap: int | None) -> None:
+    """Raise LimitError where a file of `file_bytes` restores to more than fits in memory and than any codec would shrink so.
+
+    A few bytes can stand for any amount; what is not kept in memory should not fill a disk either.
+    """
+    limit = _limit(cap)
+    if limit is not None and num_bytes > max(limit, EXPANSION * file_bytes):
+        raise LimitError(
+            f"restores to {num_bytes:,} bytes, over {_limit_name(cap)} of {limit:,} and over {EXPANSION} times the file; "
+            "raise it with --memory"
+        )
+
+
+def _check(tensor_bytes: int, working: int, cap: int | None) -> None:
+    limit = _limit(cap)
+    needed = tensor_bytes + max(0, working - ALLOWANCE)
     if limit is not None and needed > limit:
-        what = "the cap" if cap is not None else "this machine's memory"
-        how = f" and takes {needed:,} to decode" if needed > num_bytes else ""
-        raise LimitError(f"restores to {num_bytes:,} bytes{how}, over {what} of {limit:,}; raise it with --memory")
+        how = f" and takes {needed:,} to decode" if needed > tensor_bytes else ""
+        over = f"over {_limit_name(cap)} of {limit:,}"
+        raise LimitError(f"restores to {tensor_bytes:,} bytes{how}, {over}; raise it with --memory")
 
 
-def decoding_bytes(header: Header) -> int:
-    """About how many bytes decoding takes at its peak beyond the restored tensors.
+def _limit(cap: int | None) -> int | None:
+    return cap if cap is not None else physical_memory()
+
+
+def _limit_name(cap: int | None) -> str:
+    return "the cap" if cap is not None else "this machine's memory"
+
+
+def _working_bytes(header: Header, part: Part) -> int:
+    """About how many bytes decoding a part takes at its peak beyond the restored tensors.
 
     Raises FormatError or LimitError where the codec's settings make no sense.
     """
-    lossy = [spec for spec in header.tensors if spec.name not in header.exact]
-    exact = sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in header.tensors if spec.name in header.exact)
-    num_weights = sum(spec.num_elements for spec in lossy)
-    if not lossy:
-        return exact  # unpacked, before it is cut into tensors
+    if part.exact:
+        return part.tensor_bytes  # its section, which is hardly smaller
+    num_weights = sum(spec.num_elements for spec in part.specs)
     if header.codec in (AutoCodec.name, AutoCodecV1.name):
-        return exact + _AUTO_BYTES * num_weights
+        return _AUTO_BYTES * num_weights
     if header.codec in (PaperCodec.name, PaperCodecV1.name):
-        return exact + working_bytes(header.meta, num_weights)
-    return exact + _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(lossy)
+        return working_bytes(header.meta, num_weights)
+    return _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(part.specs)

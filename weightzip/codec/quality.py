@@ -20,11 +20,12 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec.auto import AutoCodec, Prepared
+from weightzip.codec.encoding import encode, lossy_magnitudes
 from weightzip.codec.lossless import LosslessCodec
-from weightzip.codec.pipeline import Coded, encode, lossy_names
 from weightzip.codec.steps import STEPS_PER_OCTAVE, Steps, choose_steps
 from weightzip.codec.symbols import Symbols, encode_symbols
 from weightzip.errors import FormatError
+from weightzip.interface import Codec
 from weightzip.progress import Progress, ProgressEvent
 from weightzip.search import balanced, bisect_log, tolerances
 
@@ -41,8 +42,8 @@ _TRADED = 2  # quarter octaves that a group becomes coarser by, where another on
 _FINAL_PROBES, _COARSER_FIRST, _FINAL_STEP = 8, 3, 1.02  # what bisection found need not be the coarsest that passes
 
 
-def meet_drop(checkpoint: Checkpoint, max_drop: float, evaluate: Evaluate, progress: Progress) -> Coded:
-    """The smallest file found that loses at most `max_drop` of the metric; exact storage where no other does."""
+def meet_drop(checkpoint: Checkpoint, max_drop: float, evaluate: Evaluate, progress: Progress) -> Codec:
+    """The codec of the smallest file found that loses at most `max_drop` of the metric; exact storage where no other does."""
     return _Search(checkpoint, max_drop, evaluate, progress).smallest()
 
 
@@ -71,22 +72,22 @@ class _Search:
     expected: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        names = lossy_names(self.checkpoint)
-        self.tensors = {name: tensor.float() for name, tensor in self.checkpoint.tensors.items() if name in names}
+        self.magnitudes = lossy_magnitudes(self.checkpoint)
+        self.tensors = {name: self.checkpoint.tensors[name].float() for name in self.magnitudes}
         self.groups = _groups(self.tensors)
         by_group = _GROUP_PROBES * len(self.groups) + _BALANCED_PROBES + _TRADES if len(self.groups) > 1 else 0
         self.expected = 1 + _COMMON_PROBES + by_group + 2 * _FINAL_PROBES
         self.original = self._value(dict(self.checkpoint.tensors), "the original")
 
-    def smallest(self) -> Coded:
+    def smallest(self) -> Codec:
         """See `meet_drop`."""
         found = self._found() if self.groups else []
-        return next(filter(None, map(self._final, found)), None) or encode(self.checkpoint, LosslessCodec())
+        return next(filter(None, map(self._final, found)), None) or LosslessCodec()
 
     def _found(self) -> list[_Setting]:
         """Settings that keep the metric, the one of the smallest file first."""
         for reference, coarsest in _REFERENCES:
-            prepared = Prepared.of(self.tensors, choose_steps(self.tensors, reference, {}))
+            prepared = Prepared.of(self.tensors, choose_steps(self.magnitudes, reference, {}))
             step = bisect_log(
                 lambda step, prepared=prepared: self._passes(prepared, _Setting(step)),  # type: ignore[misc]
                 safe=reference / _RANGE,
@@ -145,28 +146,30 @@ class _Search:
                 break
         return best
 
-    def _final(self, setting: _Setting) -> Coded | None:
-        """The smallest file found at about this setting that passes as it decodes; None where there is none.
+    def _final(self, setting: _Setting) -> AutoCodec | None:
+        """The codec of the smallest file found at about this setting that passes as it decodes; None where there is none.
 
         With transforms for its own steps, which often are better ones, and with those that it was probed with.
         """
-        found = [self._coarsest(setting, None), self._coarsest(setting, setting.reference)]
-        return min(filter(None, found), key=lambda coded: len(coded.pack()), default=None)
+        found = filter(None, [self._coarsest(setting, None), self._coarsest(setting, setting.reference)])
+        return min(found, key=lambda sized: sized[0], default=(0, None))[1]
 
-    def _coarsest(self, setting: _Setting, reference: float | None) -> Coded | None:
-        """The file at the coarsest of a few steps about the setting's that passes."""
+    def _coarsest(self, setting: _Setting, reference: float | None) -> tuple[int, AutoCodec] | None:
+        """The file at the coarsest of a few steps about the setting's that passes: its bytes, and its codec."""
         for finer in range(_FINAL_PROBES):
             step = setting.step * _FINAL_STEP ** (_COARSER_FIRST - finer)  # the setting's own among them, exactly
+            codec = AutoCodec(step, setting.shifts, reference)
             try:
-                coded = encode(self.checkpoint, AutoCodec(step, setting.shifts, reference))
+                coded = encode(self.checkpoint, codec)
             except FormatError:
                 continue
-            if self._keeps(coded.restored, f"{len(coded.pack()):,} bytes"):
-                return coded
+            size = len(coded.pack())
+            if self._keeps(coded.restored, f"{size:,} bytes"):
+                return size, codec
         return None
 
     def _quantised(self, prepared: Prepared, setting: _Setting) -> tuple[Symbols, Steps]:
-        steps = choose_steps(self.tensors, setting.step, setting.shifts).only(list(self.tensors), prepared.names)
+        steps = choose_steps(self.magnitudes, setting.step, setting.shifts).only(list(self.tensors), prepared.names)
         return prepared.quantise(steps), steps
 
     def _passes(self, prepared: Prepared, setting: _Setting, share: float = 1.0) -> bool:

@@ -11,11 +11,10 @@ Steps in proportion to each tensor's deviation, or to its root, were tried: at e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from weightzip.errors import FormatError
@@ -27,6 +26,7 @@ _FINEST = 2.0**-30  # of a tensor's largest value: what a symbol can hold
 _MOST_FINER, _MOST_COARSER = 8.0, 2.0  # how far the common step may be from a step by the matrix's own deviation
 _MANTISSAS = (1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429)  # 2^(k/4), written out: the same everywhere
 _MAX_EXPONENT = 400
+_BLOCK = 1 << 20
 _MAX_CODE = STEPS_PER_OCTAVE * _MAX_EXPONENT
 
 
@@ -47,54 +47,69 @@ class Steps:
         return Steps(self.base, tuple(codes[name] for name in chosen))
 
 
-def choose_steps(tensors: Mapping[str, Tensor], step: float, shifts: Mapping[str, int]) -> Steps:
+@dataclass(frozen=True)
+class Magnitudes:
+    """What steps depend on in a tensor: its rank, elements, root mean square, and largest magnitude.
+
+    typical: a vector's median magnitude, or its smallest where all values are positive: these are gains and variances, which
+    multiply or divide, so that even the smallest needs a relative precision. 0 for a matrix, and where there is none.
+    """
+
+    rank: int
+    num_elements: int
+    deviation: float
+    largest: float
+    typical: float
+
+    @staticmethod
+    def of(tensor: Tensor) -> Magnitudes:
+        """Those of a float32 tensor."""
+        if not tensor.numel():
+            return Magnitudes(tensor.dim(), 0, 0.0, 0.0, 0.0)
+        # In blocks, as torch would make float64 of all of it at once.
+        flat = tensor.reshape(-1)
+        energies = [flat[start : start + _BLOCK].double().square().sum() for start in range(0, flat.numel(), _BLOCK)]
+        deviation = math.sqrt(sum(map(float, energies)) / tensor.numel())
+        largest = max(abs(float(end)) for end in tensor.aminmax())
+        return Magnitudes(tensor.dim(), tensor.numel(), deviation, largest, _typical(tensor) if tensor.dim() < 2 else 0.0)
+
+
+def choose_steps(tensors: Mapping[str, Magnitudes], step: float, shifts: Mapping[str, int]) -> Steps:
     """Steps by the rules above, for a common one of `step` deviations of the weights, each moved by its shift."""
-    ranks = [tensor.dim() for tensor in tensors.values()]
-    sizes = [_deviation(tensor) for tensor in tensors.values()]
-    common = _common_deviation(ranks, [tensor.numel() for tensor in tensors.values()], sizes)
+    common = _common_deviation(tensors.values())
     base = float(f"{step * common:.4e}")
 
-    def code(name: str, tensor: Tensor, deviation: float) -> int:
-        if tensor.dim() < 2:
-            wanted = _vector_step(tensor, min(step, DEFAULT_STEP), base)
+    def code(name: str, tensor: Magnitudes) -> int:
+        if tensor.rank < 2:
+            wanted = min(min(step, DEFAULT_STEP) * tensor.typical / _VECTOR_FINER, base)
         else:
-            wanted = step * min(max(common, deviation / _MOST_FINER), deviation * _MOST_COARSER)
+            wanted = step * min(max(common, tensor.deviation / _MOST_FINER), tensor.deviation * _MOST_COARSER)
         quarters = round(STEPS_PER_OCTAVE * math.log2(wanted / base)) + shifts.get(name, 0) if wanted > 0 else 0
-        return max(quarters, _finest(tensor, base))
+        return max(quarters, _finest(tensor.largest, base))
 
-    return Steps(base, tuple(code(name, tensor, size) for (name, tensor), size in zip(tensors.items(), sizes, strict=True)))
+    return Steps(base, tuple(code(name, tensor) for name, tensor in tensors.items()))
 
 
-def _finest(tensor: Tensor, base: float) -> int:
-    """The finest code at which the tensor's largest value still has a symbol."""
-    largest = max(abs(float(end)) for end in tensor.aminmax()) if tensor.numel() else 0.0
+def _finest(largest: float, base: float) -> int:
+    """The finest code at which a tensor's largest value still has a symbol."""
     return math.ceil(STEPS_PER_OCTAVE * math.log2(largest * _FINEST / base)) if largest else -_MAX_CODE
 
 
-def _deviation(tensor: Tensor) -> float:
-    """Root mean square."""
-    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) / math.sqrt(tensor.numel()) if tensor.numel() else 0.0
-
-
-def _common_deviation(ranks: Sequence[int], sizes: Sequence[int], deviations: Sequence[float]) -> float:
+def _common_deviation(tensors: Iterable[Magnitudes]) -> float:
     """The deviation of the matrix in which the median weight lies; a few tensors of another size do not move it."""
-    matrices = sorted((d, size) for rank, size, d in zip(ranks, sizes, deviations, strict=True) if rank > 1 and d > 0)
+    found = list(tensors)
+    matrices = sorted((each.deviation, each.num_elements) for each in found if each.rank > 1 and each.deviation > 0)
     if not matrices:
-        return max(deviations, default=0.0) or 1.0
+        return max((each.deviation for each in found), default=0.0) or 1.0
     seen = np.cumsum([size for _, size in matrices])
     return matrices[int(np.searchsorted(seen, seen[-1] / 2))][0]
 
 
-def _vector_step(tensor: Tensor, step: float, base: float) -> float:
-    """By a vector's median magnitude, or its smallest where all values are positive; at most `base`.
-
-    Positive vectors are gains and variances; they multiply or divide, so that even the smallest needs a relative precision.
-    """
-    magnitudes = tensor[tensor != 0].abs().numpy()
+def _typical(vector: Tensor) -> float:
+    magnitudes = vector[vector != 0].abs().numpy()
     if not magnitudes.size:
         return 0.0
-    typical = np.median(magnitudes) if bool((tensor < 0).any()) else magnitudes.min()
-    return min(step * float(typical) / _VECTOR_FINER, base)
+    return float(np.median(magnitudes) if bool((vector < 0).any()) else magnitudes.min())
 
 
 def _step(base: float, code: int) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from weightzip.quantise.axes import (
     fit_axis_scales,
 )
 from weightzip.quantise.trellis import NUM_PRICES, TRELLIS_TRADEOFF, run_machine, search
+from weightzip.threads import side_by_side
 
 STREAM = 1 << 16
 DECODING_BYTES = 6  # per latent at the peak of decoding: its point and its class, and the class's table
@@ -61,7 +63,7 @@ def quantise_latents(latents: Sequence[NDArray[np.float32]], *, num_states: int,
     """The best bargain of error and bits for arrays of latents [a, b, c] in fine steps, at one price for all of them."""
     scales = tuple(fit_axis_scales(array) for array in latents)
     machine = trellis(num_states)
-    values = np.concatenate([array.reshape(-1) for array in latents])
+    values = np.concatenate([array.reshape(-1) for array in latents]) if len(latents) > 1 else latents[0].reshape(-1)
     classes = _classes(scales)
     parts = chunks([sum(sizes) for sizes in _streams([array.size for array in latents])])
     prices = _fitted_prices(values, classes, parts, machine, tradeoff)
@@ -81,29 +83,46 @@ def encode_symbols(coded: Symbols) -> CodedSymbols:
     """The symbols as bytes; the arrays' shapes and the machine are not stored."""
     classes = _classes(coded.scales)
     tables = MagnitudeTables.fit(count_symbols(coded.symbols, classes, coded.quantisers, MAX_CLASSES))
-    streams = []
-    start = 0
-    for sizes in _streams([math.prod(scale.shape) for scale in coded.scales]):
-        part = slice(start, start + sum(sizes))
-        streams.append(encode_stream(coded.symbols[part], classes[part], coded.quantisers[part], tables))
-        start = part.stop
+
+    def stream(part: slice) -> bytes:
+        return encode_stream(coded.symbols[part], classes[part], coded.quantisers[part], tables)
+
+    ends = np.cumsum([0, *(sum(sizes) for sizes in _streams([math.prod(scale.shape) for scale in coded.scales]))]).tolist()
+    streams = side_by_side(stream, [slice(start, end) for start, end in pairwise(ends)])
     return CodedSymbols(_encode_model(coded.scales, tables, streams), b"".join(streams))
 
 
 def decode_points(coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine) -> Iterator[NDArray[np.int32]]:
     """The points of arrays of these shapes, one array after the other. Raises FormatError where the bytes do not fit them."""
-    groups = _streams([math.prod(shape) for shape in shapes])
-    scales, tables, lengths = _decode_model(coded.model, shapes, len(groups))
-    if sum(lengths) != len(coded.streams):
-        raise FormatError("the streams of symbols are longer or shorter than they should be")
-    array, start = 0, 0
-    for sizes, length in zip(groups, lengths, strict=True):
-        classes = _classes(scales[array : array + len(sizes)])
-        points = decode_stream(coded.streams[start : start + length], classes, tables, machine)
-        for part in np.split(points, np.cumsum(sizes)[:-1]):
-            yield part.reshape(shapes[array])
-            array += 1
-        start += length
+    streams = PointStreams(coded, shapes, machine)
+    return (points for group in streams.groups for points in streams.decode(group))
+
+
+class PointStreams:
+    """Coded symbols, of which any stream can be decoded without the others.
+
+    groups: the arrays that each stream holds, by index.
+    """
+
+    def __init__(self, coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine) -> None:
+        """Reads the model. Raises FormatError where the bytes do not fit arrays of these shapes."""
+        sizes = _streams([math.prod(shape) for shape in shapes])
+        self._scales, self._tables, lengths = _decode_model(coded.model, shapes, len(sizes))
+        if sum(lengths) != len(coded.streams):
+            raise FormatError("the streams of symbols are longer or shorter than they should be")
+        firsts = np.cumsum([0, *map(len, sizes)]).tolist()
+        starts = np.cumsum([0, *lengths]).tolist()
+        self.groups = [range(first, end) for first, end in pairwise(firsts)]
+        self._data = {first: coded.streams[start:end] for first, (start, end) in zip(firsts, pairwise(starts), strict=False)}
+        self._shapes, self._machine = shapes, machine
+
+    def decode(self, group: range) -> list[NDArray[np.int32]]:
+        """The points of the arrays of one group. Raises FormatError where its stream does not fit them."""
+        classes = _classes(self._scales[group.start : group.stop])
+        points = decode_stream(self._data[group.start], classes, self._tables, self._machine)
+        shapes = self._shapes[group.start : group.stop]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        return [part.reshape(shape) for part, shape in zip(np.split(points, ends), shapes, strict=True)]
 
 
 def _classes(scales: Sequence[AxisScales]) -> NDArray[np.uint8]:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec.auto import AutoCodec, BoundedCodec
-from weightzip.codec.pipeline import Coded, encode
+from weightzip.codec.encoding import file_size
 from weightzip.codec.quality import meet_drop
 from weightzip.codec.steps import DEFAULT_STEP
 from weightzip.errors import TargetError, UsageError
+from weightzip.interface import Codec
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.search import approach_limit
 
@@ -46,29 +47,37 @@ class Target:
                 raise UsageError(f"--{name.replace('_', '-')} must be a positive number, not {value:g}")
 
 
-def encode_to_target(
+@dataclass(frozen=True)
+class Plan:
+    """How to encode a checkpoint: the arguments of `weightzip.codec.encoding.Encoding`."""
+
+    codec: Codec
+    max_error: float = math.inf
+
+
+def plan_for(
     checkpoint: Checkpoint,
     target: Target,
     *,
     evaluate: Callable[[dict[str, Tensor]], float] | None = None,
     progress: Progress = silent,
-) -> Coded:
-    """The smallest file, with the default codec, that meets the target.
+) -> Plan:
+    """How the default codec makes the smallest file that meets the target.
 
     evaluate: metric of a set of restored tensors; needed by max_drop. Raises TargetError, saying how close it came.
     """
     if target.max_error is not None:
-        return _meet_error(checkpoint, target.max_error, progress)
+        return _meet_error(checkpoint, target.max_error)
     if target.max_drop is not None:
         if evaluate is None:
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
-        return meet_drop(checkpoint, target.max_drop, evaluate, progress)
+        return Plan(meet_drop(checkpoint, target.max_drop, evaluate, progress))
     if target.ratio is not None or target.bpw is not None:
-        return _meet_size(checkpoint, target, progress)
-    return encode(checkpoint, AutoCodec(), progress)
+        return Plan(_meet_size(checkpoint, target, progress))
+    return Plan(AutoCodec())
 
 
-def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Coded:
+def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Codec:
     input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in checkpoint.tensors.values())
     weights = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
     limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
@@ -80,14 +89,13 @@ def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Co
             f"{limit:,.0f} bytes are out of reach: the smallest file takes {size:,} "
             f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"
         )
-    return probes.best or encode(checkpoint, AutoCodec(step))
+    return AutoCodec(step if probes.best is None else probes.best)
 
 
-def _meet_error(checkpoint: Checkpoint, max_error: float, progress: Progress) -> Coded:
-    """Tensors that have no room for an error beside the rounding to their dtype are stored exactly, by `encode` itself."""
+def _meet_error(checkpoint: Checkpoint, max_error: float) -> Plan:
+    """Tensors that have no room for an error beside the rounding to their dtype are stored exactly, by the encoding itself."""
     room = {name: max_error - _rounding(tensor, max_error) for name, tensor in checkpoint.tensors.items()}
-    bounds = {name: bound if bound > 0 else max_error for name, bound in room.items()}
-    return encode(checkpoint, BoundedCodec(bounds), progress, max_error=max_error)
+    return Plan(BoundedCodec({name: bound if bound > 0 else max_error for name, bound in room.items()}), max_error)
 
 
 def _rounding(tensor: Tensor, max_error: float) -> float:
@@ -99,21 +107,20 @@ def _rounding(tensor: Tensor, max_error: float) -> float:
 
 
 class _SizeProbes:
-    """Sizes of files by step; the largest file within the limit is kept."""
+    """Sizes of files by step; the step of the largest file within the limit is kept."""
 
     def __init__(self, checkpoint: Checkpoint, limit: float, progress: Progress) -> None:
         self._checkpoint, self._limit, self._progress = checkpoint, limit, progress
         self._done, self._best_size = 0, -1
         self.smallest = sys.maxsize
-        self.best: Coded | None = None
+        self.best: float | None = None
 
     def size(self, step: float) -> float:
         """Bytes of the file at this step."""
-        coded = encode(self._checkpoint, AutoCodec(step))
-        size = len(coded.pack())
+        size = file_size(self._checkpoint, AutoCodec(step))
         self.smallest = min(self.smallest, size)
         if self._best_size < size <= self._limit:
-            self.best, self._best_size = coded, size
+            self.best, self._best_size = step, size
         self._done += 1
         detail = f"step {step:.3g}: {size:,} bytes, at most {self._limit:,.0f} wanted"
         self._progress(ProgressEvent("searching", self._done, max(self._done, _SIZE_PROBES), detail))

@@ -50,7 +50,7 @@ from weightzip.codec.transforms import (
     encode_reflections,
 )
 from weightzip.quantise.axes import usable_variances
-from weightzip.threads import limited_threads
+from weightzip.threads import side_by_side
 from weightzip.vae.gaussian import DISTORTION, PRICE, Variances, estimated_cost
 from weightzip.vae.linear import LinearDecoder, cosine_decoder
 from weightzip.vae.moments import Moments, moments_along
@@ -65,6 +65,7 @@ _FITTED_AT_LEAST = 1 << 33  # operations that moments may take in any case
 _EXACT = 2.0**53  # where exact integers end
 Ways = tuple[bool, bool, bool]
 _NOWHERE: Ways = (False, False, False)
+_NOTHING = np.zeros(0, np.float32)
 
 
 def choose_transforms(
@@ -74,20 +75,23 @@ def choose_transforms(
 
     headroom: how many times finer the steps may become with these transforms.
     """
+
+    def best(index: int) -> _Draft:
+        draft = _best_draft(tensors[index], tuple(shapes[index]), headroom)
+        return replace(draft, values=_NOTHING)  # which take as much as the tensor
+
     choices: list[Choice] = []
     decoders: list[LinearDecoder] = []
     cosines: set[int] = set()
-    with limited_threads(1):
-        for tensor, shape in zip(tensors, shapes, strict=True):
-            draft = _best_draft(tensor, tuple(shape), headroom)
-            choice, learned = _numbered(draft, len(decoders))
-            lengths = cosines | cosine_lengths(choice, draft.sizes)
-            if sum(length * length for length in lengths) > MAX_COSINES:  # as a file may not have them
-                choices.append(Choice())
-                continue
-            cosines = lengths
-            choices.append(choice)
-            decoders += learned
+    for draft in side_by_side(best, range(len(tensors))):
+        choice, learned = _numbered(draft, len(decoders))
+        lengths = cosines | cosine_lengths(choice, draft.sizes)
+        if sum(length * length for length in lengths) > MAX_COSINES:  # as a file may not have them
+            choices.append(Choice())
+            continue
+        cosines = lengths
+        choices.append(choice)
+        decoders += learned
     return Transforms(tuple(tuple(shape) for shape in shapes), tuple(choices), tuple(decoders))
 
 

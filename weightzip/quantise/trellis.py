@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from weightzip.entropy.machine import Machine
 from weightzip.kernels import kernel
+from weightzip.threads import side_by_side
 
 TRELLIS_TRADEOFF = 0.45  # squared fine steps per bit; 0.35 to 0.5 measured alike on the zoo and on Resemblyzer, the rest worse
 NUM_PRICES = 16  # magnitudes that have a price of their own; larger ones cost what the last one does
@@ -43,7 +44,12 @@ def search(
     prices: bits of each magnitude [num_classes, 2, NUM_PRICES], its sign included. Costs O(n * states).
     """
     symbols = np.zeros(values.size, np.int32)
-    _search(values, classes, parts, _incoming(machine), prices.reshape(-1), np.float32(tradeoff), symbols)
+    incoming, flat_prices = _incoming(machine), prices.reshape(-1)
+
+    def block(first: int) -> None:
+        _search(values, classes, parts[first : first + _LANES], incoming, flat_prices, np.float32(tradeoff), symbols)
+
+    side_by_side(block, range(0, len(parts), _LANES))
     return symbols
 
 
@@ -147,37 +153,29 @@ def _trace_back(values, classes, prices, tradeoff, incoming, total, decisions, l
 
 
 @kernel
-def _search(values, classes, parts, incoming, prices, tradeoff, symbols):  # type: ignore[no-untyped-def]
+def _search(values, classes, block, incoming, prices, tradeoff, symbols):  # type: ignore[no-untyped-def]
+    """Search the chunks of one block, [lanes, 2] as `search` has them, side by side."""
     num_states = incoming.shape[0]
-    longest = parts[:, 1].max() if len(parts) else 0
-    lanes = min(_LANES, len(parts))
-    block_values = np.zeros((longest, lanes), np.float32)
-    block_classes = np.zeros((longest, lanes), np.int32)
-    costs = np.zeros((4, longest, lanes), np.float32)
-    decisions = np.zeros((longest, num_states // 8, lanes), np.uint8)
-    total, spare = np.zeros((num_states, lanes), np.float32), np.zeros((num_states, lanes), np.float32)
-    for first in range(0, len(parts), _LANES):
-        block = parts[first : first + _LANES]
-        length = block[:, 1].max()
-        block_values[:] = 0
-        for lane in range(len(block)):
-            start = block[lane, 0]
-            for t in range(block[lane, 1]):
-                block_values[t, lane] = min(max(values[start + t], -_LARGEST), _LARGEST)
-                block_classes[t, lane] = classes[start + t]
-        size = length * lanes
-        flat_costs = costs.reshape(4, -1)
-        _branch_costs(block_values.reshape(-1)[:size], block_classes.reshape(-1)[:size], prices, tradeoff, flat_costs[:, :size])
-        for lane in range(len(block)):  # after its end a chunk has no costs, so that its best path is that of its own length
-            costs[:, block[lane, 1] : length, lane] = 0
-        total[:] = _FAR
-        total[0] = 0
-        final = _add_compare_select(costs, incoming, length, total, spare, decisions)
-        for lane in range(len(block)):
-            start, end = block[lane, 0], block[lane, 0] + block[lane, 1]
-            _trace_back(
-                block_values[:length], block_classes, prices, tradeoff, incoming, final, decisions, lane, symbols[start:end]
-            )
+    lanes = len(block)
+    length = block[:, 1].max()
+    block_values = np.zeros((length, lanes), np.float32)
+    block_classes = np.zeros((length, lanes), np.int32)
+    for lane in range(lanes):
+        start = block[lane, 0]
+        for t in range(block[lane, 1]):
+            block_values[t, lane] = min(max(values[start + t], -_LARGEST), _LARGEST)
+            block_classes[t, lane] = classes[start + t]
+    costs = np.zeros((4, length, lanes), np.float32)
+    _branch_costs(block_values.reshape(-1), block_classes.reshape(-1), prices, tradeoff, costs.reshape(4, -1))
+    for lane in range(lanes):  # after its end a chunk has no costs, so that its best path is that of its own length
+        costs[:, block[lane, 1] :, lane] = 0
+    decisions = np.zeros((length, num_states // 8, lanes), np.uint8)
+    total, spare = np.full((num_states, lanes), _FAR, np.float32), np.zeros((num_states, lanes), np.float32)
+    total[0] = 0
+    final = _add_compare_select(costs, incoming, length, total, spare, decisions)
+    for lane in range(lanes):
+        start, end = block[lane, 0], block[lane, 0] + block[lane, 1]
+        _trace_back(block_values, block_classes, prices, tradeoff, incoming, final, decisions, lane, symbols[start:end])
 
 
 @kernel
