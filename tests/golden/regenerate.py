@@ -1,6 +1,6 @@
 """Writes the golden files and what they must restore to. Run it deliberately, and only to add files:
 
-    python tests/golden/regenerate.py NAME...      e.g. auto2; without NAME, those that are not there yet
+    python tests/golden/regenerate.py NAME...      e.g. auto3; without NAME, those that are not there yet
 
 A file that a released version wrote must never change: a version that cannot decode it has broken its users' files. If the
 format's version number goes up, copy the old files under names of their own and keep them.
@@ -11,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 import weightzip
-from weightzip.codec import decode
+from weightzip.codec import decode, encoding
 
 FOLDER = Path(__file__).parent
 EXPECTED = FOLDER / "expected.json"
@@ -29,8 +32,8 @@ def low_rank(rows: int, columns: int) -> Tensor:
     return 0.1 * torch.randn(rows, 2) @ torch.randn(2, columns) + 0.01 * torch.randn(rows, columns)
 
 
-def auto2() -> None:
-    """Every kind of shape and lossy dtype, and transforms (auto.wz is the first version)."""
+def auto3() -> None:
+    """Every kind of shape and lossy dtype, and transforms (auto.wz is of the first codec, auto2.wz of the first format)."""
     state = {
         "smooth": 0.1 * torch.cumsum(torch.randn(12, 16, 15), dim=2).reshape(12, 16, 3, 5),
         "learned": torch.randn(300, 2) @ torch.randn(2, 20) + 0.2 * torch.randn(300, 20),
@@ -44,28 +47,28 @@ def auto2() -> None:
         "zeros": torch.zeros(8, 8),
         "empty": torch.zeros(0, 3),
     }
-    weightzip.compress(state, FOLDER / "auto2.wz", force=True)
+    weightzip.compress(state, FOLDER / "auto3.wz", force=True)
 
 
-def max_error2() -> None:
+def max_error3() -> None:
     """One absolute step for all tensors, an outlier, and a tensor that is exact as its dtype is too coarse for the error."""
     state = {
         "w": low_rank(16, 16),
         "outlier": torch.cat([torch.randn(30), torch.tensor([-12345.678])]),
         "coarse": (torch.rand(12) + 0.3).bfloat16(),
     }
-    weightzip.compress(state, FOLDER / "max_error2.wz", max_error=0.003, force=True)
+    weightzip.compress(state, FOLDER / "max_error3.wz", max_error=0.003, force=True)
 
 
-def paper2() -> None:
-    """The paper's preset, second version (paper.wz is the first), with a network small enough for a test."""
+def paper3() -> None:
+    """The paper's preset, with a network small enough for a test (paper.wz: the first codec; paper2.wz: the first format)."""
     settings = weightzip.VAESettings(chunk=64, latent=4, copies=20, validation_copies=5, epochs=40, learning_rate=1e-2)
     state = {"w": low_rank(30, 20), "b": 0.1 * torch.randn(30), "steps": torch.tensor(3)}
-    weightzip.compress(state, FOLDER / "paper2.wz", preset="paper", vae=settings, device="cpu", force=True)
+    weightzip.compress(state, FOLDER / "paper3.wz", preset="paper", vae=settings, device="cpu", force=True)
 
 
-def lossless() -> None:
-    """Every dtype, with whatever bits."""
+def lossless2() -> None:
+    """Every dtype, with whatever bits, and every way to code a plane (lossless.wz is of the first codec)."""
     names = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
     names += " float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 complex32"
     state = {}
@@ -73,11 +76,15 @@ def lossless() -> None:
         dtype = getattr(torch, name)
         state[name] = torch.randint(0, 2 if name == "bool" else 256, (6 * dtype.itemsize,), dtype=torch.uint8).view(dtype)
     state["special"] = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0, 1e-45])
-    weightzip.compress(state, FOLDER / "lossless.wz", lossless=True, force=True)
+    state["weights"] = 0.02 * torch.randn(300)
+    state["pruned"] = torch.randn(3000) * (torch.rand(3000) < 0.02)
+    state["constant"] = torch.full((9000,), 0.1)
+    state["counting"] = torch.arange(5000)
+    weightzip.compress(state, FOLDER / "lossless2.wz", lossless=True, force=True)
 
 
-def wrapped() -> None:
-    """A module. prefix, tied weights, integers and NaN, inside a training checkpoint."""
+def wrapped2() -> None:
+    """A module. prefix, tied weights, integers and NaN, inside a training checkpoint (wrapped.wz is of the first format)."""
     tied = low_rank(12, 8)
     state = {
         "module.encoder.weight": tied,
@@ -87,11 +94,34 @@ def wrapped() -> None:
         "module.broken": torch.tensor([float("nan"), 1.0]),
     }
     checkpoint = {"epoch": 7, "state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.randn(4)}}, "lr": 0.1}}
-    weightzip.compress(checkpoint, FOLDER / "wrapped.wz", force=True)
+    weightzip.compress(checkpoint, FOLDER / "wrapped2.wz", force=True)
+
+
+def parts() -> None:
+    """Several parts, lossy and exact ones, which large checkpoints have."""
+    state = {f"layer{k}": low_rank(20, 30 + k) for k in range(4)} | {f"ids{k}": torch.arange(k, k + 20) for k in range(3)}
+    with mock.patch.multiple(encoding, PART_WEIGHTS=1200, EXACT_PART_BYTES=200):
+        weightzip.compress(state, FOLDER / "parts.wz", force=True)
+
+
+def shards() -> None:
+    """A folder of shards with their index."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        model.mkdir()
+        weight_map = {}
+        for number in (1, 2):
+            name = f"model-0000{number}-of-00002.safetensors"
+            state = {f"{number}.weight": low_rank(12, 10), f"{number}.bias": torch.randn(12).bfloat16()}
+            save_file(state, model / name, metadata={"format": "pt"})
+            weight_map |= dict.fromkeys(state, name)
+        index = {"metadata": {"total_size": 1008}, "weight_map": weight_map}
+        (model / "model.safetensors.index.json").write_text(json.dumps(index))
+        weightzip.compress(model, FOLDER / "shards.wz", force=True)
 
 
 GOLDEN: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (auto2, max_error2, paper2, lossless, wrapped)
+    function.__name__: function for function in (auto3, max_error3, paper3, lossless2, wrapped2, parts, shards)
 }
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import weightzip
 from weightzip.codec import decode
+from weightzip.container import unpack
 from weightzip.threads import limited_threads
 
 FOLDER = Path(__file__).parent
@@ -47,12 +49,30 @@ def test_no_file_is_without_its_expectation():
     assert {path.stem for path in FOLDER.glob("*.wz")} == set(EXPECTED)
 
 
-def test_a_wrapped_checkpoint_comes_back_whole(tmp_path):
-    weightzip.restore(FOLDER / "wrapped.wz", tmp_path / "back.pt")
+@pytest.mark.parametrize("name", ["wrapped", "wrapped2"])
+def test_a_wrapped_checkpoint_comes_back_whole(tmp_path, name):
+    weightzip.restore(FOLDER / f"{name}.wz", tmp_path / "back.pt")
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert (back["epoch"], back["optimizer"]["lr"]) == (7, 0.1)
     state = back["state_dict"]
     assert all(key.startswith("module.") for key in state)
     assert state["module.encoder.weight"].data_ptr() == state["module.decoder.weight"].data_ptr()
     assert int(state["module.norm.num_batches_tracked"]) == 1234
-    assert list(weightzip.restore(FOLDER / "wrapped.wz")) == list(state)
+    assert list(weightzip.restore(FOLDER / f"{name}.wz")) == list(state)
+
+
+def test_shards_come_back_as_shards(tmp_path):
+    weightzip.restore(FOLDER / "shards.wz", tmp_path / "model")
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [*names, "model.safetensors.index.json"]
+    index = json.loads((tmp_path / "model" / "model.safetensors.index.json").read_text(encoding="utf-8"))
+    assert index["metadata"] == {"total_size": 1008}
+    for number, name in enumerate(names, start=1):
+        assert set(load_file(tmp_path / "model" / name)) == {f"{number}.weight", f"{number}.bias"}
+        assert index["weight_map"][f"{number}.weight"] == name
+
+
+def test_there_are_files_of_both_formats_and_with_several_parts():
+    headers = [unpack((FOLDER / f"{name}.wz").read_bytes()) for name in EXPECTED]
+    assert {header.version for header in headers} == {1, 2}
+    assert any("parts" in header.header for header in headers)

@@ -84,8 +84,7 @@ class LosslessCodec:
         data = np.frombuffer(payload.sections.get("exact", b""), np.uint8)
         groups = _grouped([(spec.dtype, spec.num_elements) for spec in specs])
         blocks = _blocks(data, groups)
-        tensors = [torch.empty(spec.shape, dtype=dtype_of(spec.dtype)) for spec in specs]
-        flat = [_bytes(tensor) for tensor in tensors]
+        flat = [np.empty(spec.num_elements * dtype_of(spec.dtype).itemsize, np.uint8) for spec in specs]
         tasks = []
         for group, of_group in zip(groups, blocks, strict=True):
             parts = [flat[tensor].view(group.layout.unsigned) for tensor in group.tensors]
@@ -93,7 +92,7 @@ class LosslessCodec:
         side_by_side(_run, tasks)
         if groups and _digest(flat) != data[:_DIGEST_BYTES].tobytes():
             raise DamagedFileError("exact tensors are not those that were stored; get the file again")
-        return {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
+        return {spec.name: _tensor(data, spec) for data, spec in zip(flat, specs, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -230,6 +229,12 @@ def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
     flat = tensor.reshape(-1)
     data: NDArray[np.uint8] = flat.view(torch.uint8).numpy() if flat.numel() else np.zeros(0, np.uint8)
     return data
+
+
+def _tensor(data: NDArray[np.uint8], spec: TensorSpec) -> Tensor:
+    """The tensor of these bytes, not copied."""
+    dtype = dtype_of(spec.dtype)
+    return torch.from_numpy(data).view(dtype).reshape(spec.shape) if data.size else torch.empty(spec.shape, dtype=dtype)
 
 
 def _digest(flat: list[NDArray[np.uint8]]) -> bytes:
