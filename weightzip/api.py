@@ -27,6 +27,7 @@ from weightzip.vae import VAESettings
 
 PRESETS = ("auto", "paper")
 ADAPTATIONS = ("none",)
+_INDEX = ".safetensors.index.json"  # what the index of a sharded checkpoint ends with
 Source = str | Path | nn.Module | Mapping[str, object]
 
 
@@ -214,7 +215,11 @@ def _is_packed(path: Path) -> bool:
 
 
 def _default_destination(path: Path | None) -> Path:
-    return path.with_suffix(".wz") if path is not None and path.name else Path("model.wz")
+    if path is None or not path.name:
+        return Path("model.wz")
+    if path.is_dir():  # whose name may have a dot anywhere
+        return path.with_name(f"{path.name}.wz")
+    return path.with_name(path.name.removesuffix(_INDEX)).with_suffix(".wz")
 
 
 def _plan(
