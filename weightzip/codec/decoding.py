@@ -31,6 +31,7 @@ CODECS: dict[str, type[Decoder]] = {
 }
 EXACT_CODECS: dict[int, type[Decoder]] = {1: LosslessCodecV1, 2: LosslessCodec}  # by version of the format
 EXACT = "exact"
+_MAX_MESSAGE = 400  # characters: a message may quote what a file says, and that may be of any length
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,9 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except WeightzipError as error:
-        raise error if str(error).startswith(f"{name}: ") else type(error)(f"{name}: {error}") from error
+        told = str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}"
+        most = len(name) + _MAX_MESSAGE
+        raise type(error)(told if len(told) <= most else f"{told[:most]}...") from error
     except MemoryError as error:
         raise LimitError(f"{name}: takes more memory to decode than this machine has") from error
 

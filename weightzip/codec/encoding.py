@@ -27,7 +27,7 @@ from weightzip.interface import JSON, Codec, Payload, TensorSpec
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.threads import side_by_side
 
-PART_WEIGHTS = 1 << 23
+PART_WEIGHTS = 1 << 24
 EXACT_PART_BYTES = 1 << 20
 _SMALLEST_DOUBLE = 1e-30  # below it float32 runs out of digits; float32's own subnormal numbers are as good as they are
 _BLOCK = 1 << 20  # elements compared at a time, which bounds memory

@@ -37,6 +37,7 @@ HEADER = "header"
 MAX_SECTIONS = 1 << 16
 MAX_TABLE_BYTES = 8 << 20
 MAX_HEADER_BYTES = 16 << 20  # of the JSON, unpacked
+MAX_DIGITS = 20  # of an integer: those of 64 bits; a dict of larger ones could be made such that all fall in one place
 MAX_HEADER_DEPTH = 256  # objects and lists inside each other; a checkpoint's tree of 64 containers takes up to 3 for each
 
 PREAMBLE = struct.Struct("<4sBBI32s")
@@ -106,7 +107,7 @@ def parse_header(data: bytes, name: str) -> dict[str, JSON]:
         if size < 0:
             raise FormatError(f"{name}: its header does not say how long it is")
         text = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-        header = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        header = json.loads(text.decode(), object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
     except (zstandard.ZstdError, ValueError, RecursionError) as error:
         raise FormatError(f"{name}: its header cannot be read: {error}") from error
     if not isinstance(header, dict):
@@ -137,6 +138,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a field appears twice in one object")
     return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits.removeprefix("-")) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _no_constant(constant: str) -> None:
