@@ -48,7 +48,7 @@ _TORCHVISION = "torchvision:"
 @threads_option
 @force_option
 @click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
-@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write; what is checked goes where temporary files go.")
 @output_options
 @vae_options
 def compress(

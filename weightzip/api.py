@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from weightzip import checkpoint as checkpoints
 from weightzip import compressing, restoring
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, plan_for, read_header
-from weightzip.container import MAGIC, open_container
+from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, plan_for
+from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, TargetError, UsageError
 from weightzip.files import check_output
@@ -27,7 +27,6 @@ from weightzip.vae import VAESettings
 
 PRESETS = ("auto", "paper")
 ADAPTATIONS = ("none",)
-_INDEX = ".safetensors.index.json"  # what the index of a sharded checkpoint ends with
 Source = str | Path | nn.Module | Mapping[str, object]
 
 
@@ -43,8 +42,8 @@ def compress(
     lossless: bool = False,
     task: str | Task | None = None,
     adapt: str = "none",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     vae: VAESettings | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -67,7 +66,7 @@ def compress(
     """
     start = time.monotonic()
     target = Target(ratio, bpw, max_error, max_drop)
-    _check_options(preset, target, lossless, task, adapt, vae)
+    _check_options(preset, target, lossless, task, adapt, vae, chosen=bool(include or exclude))
     place = resolve_device(device)
     path = Path(source) if isinstance(source, (str, Path)) else None
     destination = Path(output) if output is not None else _default_destination(path)
@@ -78,11 +77,12 @@ def compress(
     job = load_task(task) if isinstance(task, str) else task
     with limited_threads(threads):
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(_plain(source))
-        model = replace(model, weights=compressing.select(model, tuple(include), tuple(exclude)))
+        if include or exclude:
+            model = replace(model, weights=compressing.select(model, _patterns(include), _patterns(exclude)))
         measure = _measure(job, model) if job is not None else None
         plan = _plan(model, preset, target, lossless, measure, replace(vae or VAESettings(), seed=seed), place, progress)
         with compressing.output_path(destination, dry_run=dry_run) as temporary:
-            written = compressing.write(model, plan, temporary, progress)
+            written = compressing.write(model, plan, temporary, progress, digests=verify)
             if verify:
                 compressing.verify(temporary, written, destination, progress)
             metric = _metric(job, model, compressing.restored(temporary, destination), max_drop) if job is not None else None
@@ -110,11 +110,13 @@ def restore(
     """The model's state dict out of a .wz file, keys in the source's order; with `output`, the whole checkpoint is written too.
 
     tensor: only this one. memory: bytes that the restored tensors may take, and the working memory to get them where it is
-    over 64 MiB. output: a file in the source's format, or in the one that its suffix (.pt, .safetensors) says.
+    over 64 MiB. output: a file (a folder, where shards were the
+    source) in the source's format, or in the one that its suffix (.pt, .safetensors) says.
     Raises a WeightzipError.
     """
-    with limited_threads(threads), open_container(Path(file)) as container:
-        opened = restoring.Opened(container, read_header(container, str(file)), Path(file))
+    with limited_threads(threads), restoring.opened(file) as opened:
+        if tensor is None:
+            opened.check_kept(memory)  # before anything is written
         if output is not None:
             restoring.write(opened, Path(output), tensor, memory, force, progress)
         return opened.state(memory, progress) if tensor is None else {tensor: opened.tensor(tensor, memory)}
@@ -134,8 +136,7 @@ def restore_to(
 
     Tensors are written as they are decoded: memory grows with the largest one, not with the checkpoint.
     """
-    with limited_threads(threads), open_container(Path(file)) as container:
-        opened = restoring.Opened(container, read_header(container, str(file)), Path(file))
+    with limited_threads(threads), restoring.opened(file) as opened:
         destination = Path(output) if output is not None else opened.default_output(tensor)
         return restoring.write(opened, destination, tensor, memory, force, progress)
 
@@ -161,17 +162,15 @@ def load_into(module: nn.Module, file: str | Path) -> None:
 def info(file: str | Path) -> Summary:
     """What a .wz file holds and where its bytes went, from its header alone; hashes are checked, nothing is decoded."""
     start = time.monotonic()
-    with open_container(Path(file)) as container:
-        header = read_header(container, str(file))
-        container.check()
-        return restoring.Opened(container, header, Path(file)).summary(start)
+    with restoring.opened(file) as opened:
+        opened.container.check()
+        return opened.summary(start)
 
 
 def test(file: str | Path, *, memory: int | None = None, progress: Progress = silent) -> Summary:
     """Check hashes and limits and decode everything; writes nothing. Raises a WeightzipError if the file is not whole."""
     start = time.monotonic()
-    with open_container(Path(file)) as container:
-        opened = restoring.Opened(container, read_header(container, str(file)), Path(file))
+    with restoring.opened(file) as opened:
         opened.check(memory, progress)
         return opened.summary(start)
 
@@ -179,13 +178,15 @@ def test(file: str | Path, *, memory: int | None = None, progress: Progress = si
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """A model's state dict, without `module.` prefixes, out of any checkpoint or .wz file."""
     if Path(path).suffix == ".wz":
-        with open_container(Path(path)) as container:
-            return restoring.Opened(container, read_header(container, str(path)), Path(path)).state(strip_prefix=True)
+        with restoring.opened(path) as opened:
+            return opened.state(None, strip_prefix=True)
     model = checkpoints.read(Path(path))
     return checkpoints.state_dict(model.layout, model.tensors, strip_prefix=True)
 
 
-def _check_options(preset: str, target: Target, lossless: bool, task: object, adapt: str, vae: VAESettings | None) -> None:
+def _check_options(
+    preset: str, target: Target, lossless: bool, task: object, adapt: str, vae: VAESettings | None, *, chosen: bool
+) -> None:
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
     if adapt not in ADAPTATIONS:
@@ -193,12 +194,16 @@ def _check_options(preset: str, target: Target, lossless: bool, task: object, ad
     if vae is not None and preset != "paper":
         raise UsageError("VAE settings are for the paper preset; add --preset paper")
     has_target = target != Target()
-    if lossless and (has_target or preset != "auto"):
-        raise UsageError("--lossless stands alone: leave out the preset and the other targets")
+    if lossless and (has_target or preset != "auto" or chosen):
+        raise UsageError("--lossless stands alone: leave out the preset, the other targets, --include and --exclude")
     if preset == "paper" and has_target:
         raise UsageError("--preset paper has no target: its size follows from chunk and latent; use --preset auto")
     if target.max_drop is not None and task is None:
         raise UsageError("--max-drop needs a task to evaluate; name one with --task")
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _plain(source: object) -> object:
@@ -218,8 +223,10 @@ def _default_destination(path: Path | None) -> Path:
     if path is None or not path.name:
         return Path("model.wz")
     if path.is_dir():  # whose name may have a dot anywhere
-        return path.with_name(f"{path.name}.wz")
-    return path.with_name(path.name.removesuffix(_INDEX)).with_suffix(".wz")
+        return path.parent / f"{path.resolve().name}.wz"
+    if path.name.endswith(checkpoints.INDEX_SUFFIX):
+        return path.with_name(f"{path.name.removesuffix(checkpoints.INDEX_SUFFIX) or 'model'}.wz")
+    return path.with_suffix(".wz")
 
 
 def _plan(

@@ -5,6 +5,7 @@ class WeightzipError(Exception):
     """Base of all errors: one line that says what, where, and what to do about it."""
 
     exit_code = 1
+    named = False  # whether the message says which file it is about
 
 
 class UsageError(WeightzipError):

@@ -63,10 +63,10 @@ def atomic_path(output: Path) -> Iterator[Path]:
         temporary = Path(name)
         os.close(handle)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         _default_permissions(temporary)
         temporary.replace(output)
-        _sync_folder(output.absolute().parent)
+        sync_folder(output.absolute().parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{output}: cannot be written: {reason}; free some space or choose another place") from error
@@ -75,13 +75,14 @@ def atomic_path(output: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's content last. Raises OSError."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last, on systems that can open a folder for this."""
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder last, on systems that can open one for this."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

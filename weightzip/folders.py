@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from weightzip.errors import OutputError
+from weightzip.files import sync as _sync
+from weightzip.files import sync_folder
 
 
 @contextlib.contextmanager
@@ -35,31 +36,48 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replaced_folder(folder: Path, *, may_go: Callable[[Path], bool]) -> Iterator[Path]:
+def replaced_folder(folder: Path, *, may_go: Callable[[Path], bool] | None) -> Iterator[Path]:
     """A temporary folder beside `folder`, which it becomes if the block succeeds; what was there before goes as a whole.
 
-    may_go: whether an entry of the folder that is there already may go; OutputError where one may not, and where the system
-    refuses to write. Old and new files are never mixed, whenever the process may end.
+    may_go: whether an entry of a folder that is there already may go; None where there must not be one. Raises OutputError
+    where one may not, and where the system refuses to write. Old and new files are never mixed, whenever the process may end.
     """
+    target = folder.absolute()
+    _check_replaceable(folder, may_go)
+    with contextlib.ExitStack() as cleaning, _told(folder):
+        prefix = f".{folder.name[:100]}."
+        scratch = tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp", dir=target.parent, ignore_cleanup_errors=True)
+        staging = Path(cleaning.enter_context(scratch)) / "new"
+        staging.mkdir()
+        yield staging
+        for path in staging.iterdir():
+            _sync(path)
+        _check_replaceable(folder, may_go)  # once more, as much time has passed
+        _swap(staging, target)
+        sync_folder(target.parent)
+
+
+def _check_replaceable(folder: Path, may_go: Callable[[Path], bool] | None) -> None:
+    """Raise OutputError where a folder holds what may not go."""
     with _told(folder):
-        kept = [path.name for path in sorted(folder.iterdir()) if not may_go(path)] if folder.is_dir() else []
+        if folder.exists() and may_go is None:
+            raise OutputError(f"{folder}: exists already; use -f to overwrite it, or choose another name with -o")
+        kept = [path.name for path in sorted(folder.iterdir()) if may_go and not may_go(path)] if folder.is_dir() else []
     if kept:
         raise OutputError(f"{folder}: holds other files, such as {kept[0]}; choose another folder with -o")
-    with contextlib.ExitStack() as cleaning:
-        with _told(folder):
-            name = f".{folder.name[:100]}."
-            scratch = tempfile.TemporaryDirectory(
-                prefix=name, suffix=".tmp", dir=folder.absolute().parent, ignore_cleanup_errors=True
-            )
-            staging = Path(cleaning.enter_context(scratch)) / "new"
-            staging.mkdir()
-        yield staging
-        with _told(folder):
-            for path in staging.iterdir():
-                _sync(path)
-            if folder.is_dir():
-                folder.rename(staging.with_name("old"))
-            staging.rename(folder)
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    """Put a folder in the place of another one, which goes where the first has been; if anything fails, neither has moved."""
+    old = staging.with_name("old")
+    try:
+        if folder.is_dir():
+            folder.rename(old)
+        staging.rename(folder)
+    except BaseException:  # an interruption as well
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        raise
 
 
 def _staging(folder: Path, cleaning: contextlib.ExitStack) -> Path:
@@ -80,11 +98,6 @@ def _publish(staging: Path, folder: Path) -> None:
     else:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

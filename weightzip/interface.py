@@ -63,7 +63,7 @@ class Decoder(Protocol):
 class Codec(Decoder, Protocol):
     """Compresses a set of tensors and gives them back.
 
-    Lossy codecs take finite float32 tensors on the CPU and return float32 tensors; the pipeline converts dtypes.
+    Lossy codecs take finite float32 tensors on the CPU and return float32 tensors; the encoding converts dtypes.
     """
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +13,23 @@ from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.codec import (
-    Decoded,
     Header,
+    check_kept,
+    check_one,
     check_parts,
     check_written,
     decode_container,
     decode_parts,
     naming,
+    part_sizes,
+    read_header,
     specs_of,
 )
-from weightzip.container import Container
+from weightzip.container import Container, open_container
 from weightzip.errors import UsageError
 from weightzip.files import atomic_path, check_output, check_space
 from weightzip.folders import replaced_folder
+from weightzip.interface import TensorSpec
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.summary import Summary, summarise
 
@@ -42,36 +48,65 @@ class Restored:
     num_bytes: int
 
 
+@contextlib.contextmanager
+def opened(file: str | Path) -> Iterator[Opened]:
+    """A .wz file, its header checked, and whether what it says of the checkpoint fits its tensors. Raises a WeightzipError."""
+    path = Path(file)
+    with open_container(path) as container:
+        header = read_header(container, str(path))
+        with naming(str(path)):
+            places = checkpoints.locate(header.layout, header.tensors)
+        yield Opened(container, header, path, places)
+
+
 @dataclass(frozen=True)
 class Opened:
-    """A .wz file whose header has been checked; for as long as its container is open."""
+    """A .wz file for as long as it is open.
+
+    places: where in the stored tensors each tensor of the model's state dict is to be found.
+    """
 
     container: Container
     header: Header
     path: Path
+    places: Mapping[str, checkpoints.Location]
 
-    def state(self, memory: int | None = None, progress: Progress = silent, *, strip_prefix: bool = False) -> dict[str, Tensor]:
+    def state(self, memory: int | None, progress: Progress = silent, *, strip_prefix: bool = False) -> dict[str, Tensor]:
         """The model's state dict. Raises LimitError where that takes more than `memory` bytes."""
         progress(ProgressEvent("restoring", 0, 1))
-        tensors = self._decoded(memory).tensors
+        decoded = decode_container(self.container, self.header, str(self.path), memory=memory)
         progress(ProgressEvent("restoring", 1, 1))
-        return checkpoints.state_dict(self.header.layout, tensors, strip_prefix=strip_prefix)
+        with naming(str(self.path)):
+            return checkpoints.state_dict(self.header.layout, decoded.tensors, strip_prefix=strip_prefix)
 
     def tensor(self, name: str, memory: int | None = None) -> Tensor:
         """One tensor, by its key in the state dict or by its name in the file; the others are not decoded."""
         with naming(str(self.path)):
-            base, view = self._place(name)
-            wanted = frozenset([base])
-            check_parts(self.header, memory, wanted=wanted)
-            tensors = dict(decode_parts(self.container, self.header, wanted))
-            return checkpoints.apply_view(tensors[base], view)
+            place = self._place(name)
+            base = frozenset([place.base])
+            check_parts(self.header, part_sizes(self.container, self.header), memory, wanted=base)
+            tensor = next(tensor for _, tensor in decode_parts(self.container, self.header, base))
+            # A window may be far larger than what it is of, once it is copied; what is only expanded is not.
+            steps = place.view.window[1] if place.view.window else (1,) * len(place.shape)
+            distinct = math.prod(size for size, step in zip(place.shape, steps, strict=True) if step)
+            check_one(distinct * tensor.element_size(), memory)
+            return checkpoints.apply_view(tensor, place.view)
 
-    def parts(self, memory: int | None, progress: Progress) -> Iterator[tuple[str, Tensor]]:
+    def check_memory(self, memory: int | None) -> None:
+        """Raise LimitError where decoding part by part takes more than `memory` bytes."""
+        with naming(str(self.path)):
+            check_parts(self.header, part_sizes(self.container, self.header), memory)
+
+    def check_kept(self, memory: int | None) -> None:
+        """Raise LimitError where decoding takes more than `memory` bytes if all tensors are kept."""
+        with naming(str(self.path)):
+            check_kept(self.header, part_sizes(self.container, self.header), memory)
+
+    def parts(self, progress: Progress) -> Iterator[tuple[str, Tensor]]:
         """All tensors, none of which is kept."""
         total = len(self.header.tensors)
         numbers = iter(range(total))
         with naming(str(self.path)):
-            check_parts(self.header, memory)
             for name, tensor in decode_parts(self.container, self.header):  # enumerate would keep the last one
                 progress(ProgressEvent("restoring", next(numbers), total, name))
                 yield name, tensor
@@ -79,12 +114,12 @@ class Opened:
         progress(ProgressEvent("restoring", total, total))
 
     def check(self, memory: int | None, progress: Progress) -> None:
-        """Decode everything, and see that the layout fits what comes out."""
+        """Decode everything."""
+        self.check_memory(memory)
         with naming(str(self.path)):
-            checkpoints.locate(self.header.layout, self.header.tensors)
             check_written(self.header.tensor_bytes, self.container.file_bytes, memory)
-            for _ in self.parts(memory, progress):
-                pass
+        for _ in self.parts(progress):
+            pass
 
     def summary(self, start: float) -> Summary:
         """What `info` says; start: when the work began."""
@@ -102,47 +137,55 @@ class Opened:
         name = checkpoints.default_output(layout) if tensor is None else checkpoints.default_tensor_output(layout, tensor)
         return self.path.with_name(name)
 
-    def _decoded(self, memory: int | None) -> Decoded:
-        return decode_container(self.container, self.header, str(self.path), memory=memory)
-
-    def _place(self, name: str) -> tuple[str, checkpoints.View]:
+    def _place(self, name: str) -> checkpoints.Location:
         """The stored tensor that a tensor is a part of, and which."""
-        places = checkpoints.locate(self.header.layout, self.header.tensors)
-        if name in places:
-            return places[name].base, places[name].view
-        if any(spec.name == name for spec in self.header.tensors):
-            return name, checkpoints.View(0)
+        if name in self.places:
+            return self.places[name]
+        for spec in self.header.tensors:
+            if spec.name == name:
+                return checkpoints.Location(name, spec.shape, checkpoints.View(0))
         raise UsageError(f"holds no tensor {name!r}; `weightzip info {self.path}` lists them")
 
 
-def write(opened: Opened, output: Path, tensor: str | None, memory: int | None, force: bool, progress: Progress) -> Restored:
+def write(file: Opened, output: Path, tensor: str | None, memory: int | None, force: bool, progress: Progress) -> Restored:
     """Write the checkpoint, or one tensor of it, to a file, or to a folder if it came from one.
 
-    Everything is checked before anything is decoded.
+    Whether there is a place for it, memory and space is checked before its tensors are decoded.
     """
     start = time.monotonic()
-    layout, specs = opened.header.layout, opened.header.tensors
+    layout, specs = file.header.layout, file.header.tensors
     fmt = checkpoints.output_format(output, layout)
     folder = fmt == "shards" and tensor is None
-    check_output(output, source=opened.path, force=force, folder=folder)
-    source: Iterable[tuple[str, Tensor]] = opened.parts(memory, progress)
-    if tensor is not None:
-        single = checkpoints.from_object({tensor: opened.tensor(tensor, memory)}, output.name)
+    check_output(output, source=file.path, force=force, folder=folder)
+    if tensor is None:
+        file.check_memory(memory)
+        source: Iterable[tuple[str, Tensor]] = file.parts(progress)
+    else:
+        single = checkpoints.from_object({tensor: file.tensor(tensor, memory)}, output.name)
         layout, source, specs = single.layout, single.tensors.items(), specs_of(single.tensors)
         fmt = "safetensors" if fmt == "shards" else fmt
-    with naming(str(output)):
+    with naming(str(file.path)):
         num_bytes = checkpoints.written_bytes(layout, specs, fmt)
-        check_written(num_bytes, opened.container.file_bytes, memory)
+        check_written(num_bytes, file.container.file_bytes, memory)
     check_space(output, num_bytes)
-    target = replaced_folder(output, may_go=_is_shard) if folder else atomic_path(output)
-    with target as temporary, checkpoints.open_writer(layout, specs, temporary, fmt) as writer:
-        for name, value in source:
-            writer.put(name, value)
-            del value
+    _write(layout, specs, source, output, fmt, force=force)
     complete = tensor is not None or fmt != "safetensors" or checkpoints.fits_safetensors(layout)
-    return Restored(output, opened.summary(start), complete, len(specs), num_bytes)
+    count = len(specs) if fmt == "torch" else len(checkpoints.locate(layout, specs))
+    return Restored(output, file.summary(start), complete, count, num_bytes)
 
 
-def _is_shard(path: Path) -> bool:
-    """Whether a file belongs to a sharded checkpoint, so that a new one may take its place."""
-    return path.name.endswith((".safetensors", ".safetensors.index.json"))
+def _write(
+    layout: checkpoints.Layout,
+    specs: Sequence[TensorSpec],
+    source: Iterable[tuple[str, Tensor]],
+    output: Path,
+    fmt: checkpoints.Format,
+    *,
+    force: bool,
+) -> None:
+    may_go = checkpoints.is_shard_file if force else None
+    target = replaced_folder(output, may_go=may_go) if fmt == "shards" else atomic_path(output)
+    with naming(str(output)), target as temporary, checkpoints.open_writer(layout, specs, temporary, fmt) as writer:
+        for name, tensor in source:
+            writer.put(name, tensor)
+            del tensor

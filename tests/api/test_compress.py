@@ -398,3 +398,44 @@ def test_one_tensor_of_a_shard_is_a_file(shards):
     restored = restore_to("a.wz", tensor="b.weight")
     assert restored.output.name == "b.weight.safetensors"
     assert list(load_file(restored.output)) == ["b.weight"]
+
+
+def test_weights_that_are_shared_go_by_each_of_their_keys(source):
+    for pattern in ("tied.*", "module.tied.weight", "layer.weight"):
+        summary = weightzip.compress(source, "out.wz", exclude=pattern, force=True)
+        coding = {entry["name"]: entry["coding"] for entry in summary["tensor_list"]}
+        assert (coding["layer.weight"], coding["layer.bias"]) == ("exact", "lossy")
+
+
+def test_lossless_leaves_nothing_to_choose(source):
+    with pytest.raises(UsageError, match="stands alone"):
+        weightzip.compress(source, "out.wz", lossless=True, include=["layer.*"])
+
+
+def test_a_file_whose_header_says_something_else_is_not_kept(folder, source, monkeypatch):
+    finish = ContainerWriter.finish
+    monkeypatch.setattr(ContainerWriter, "finish", lambda self, header: finish(self, {**header, "error": [0.5, 1.0]}))
+    with pytest.raises(DamagedFileError, match="decodes to something else; nothing was kept"):
+        weightzip.compress(source, "out.wz")
+    assert files_in(folder) == ["net.pt"]
+
+
+def test_a_dry_run_leaves_nothing(folder, source, monkeypatch):
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    summary = weightzip.compress(source, "out.wz", dry_run=True)
+    assert summary["file_bytes"] > 0
+    assert files_in(folder) == ["net.pt", "scratch"]
+    assert files_in(scratch) == []
+
+
+def test_every_dtype_within_an_error(folder):
+    state = {str(dtype): torch.linspace(-1, 1, 40).to(dtype) for dtype in (torch.float64, torch.bfloat16, torch.float16)}
+    state |= {
+        "w": torch.randn(20, 30),
+        "fp8": torch.ones(6).to(torch.float8_e5m2),
+        "complex": torch.ones(3, dtype=torch.complex64),
+    }
+    state["fp4"] = torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    assert weightzip.compress(state, "out.wz", max_error=0.01)["max_abs_error"] <= 0.01

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import weakref
@@ -15,8 +16,8 @@ from weightzip import restoring
 from weightzip.api import read_state, restore_to
 from weightzip.checkpoint import from_object
 from weightzip.codec import LosslessCodec, encode
-from weightzip.container import pack
-from weightzip.errors import CheckpointError, DamagedFileError, FormatError, LimitError, OutputError, UsageError
+from weightzip.container import pack, unpack
+from weightzip.errors import CheckpointError, DamagedFileError, FormatError, LimitError, OutputError, UsageError, WeightzipError
 
 DIGESTS = """
 import hashlib, json, sys, torch, weightzip
@@ -114,7 +115,7 @@ def expanded(size):
 @pytest.mark.parametrize("tensor", [None, "wide"])
 def test_a_view_that_repeats_its_element_counts_in_full_where_it_is_written_so(listing_of, size, tensor):
     expanded(size)
-    with pytest.raises(LimitError, match=rf"out\.safetensors: restores to {4 * size + 4 * (tensor is None):,} bytes"):
+    with pytest.raises(LimitError, match=rf"wide\.wz: restores to {4 * size + 4 * (tensor is None):,} bytes"):
         weightzip.restore("wide.wz", "out.safetensors", tensor=tensor, memory=1_000_000)
     assert listing_of() == ["wide.wz"]
     weightzip.restore("wide.wz", "out.pt", tensor=tensor, memory=1_000_000)
@@ -310,3 +311,54 @@ def test_a_checkpoint_around_a_state_dict_comes_back_whole(folder):
     assert (back["epoch"], back["best"]) == (3, 0.5)
     assert torch.equal(back["optimizer"]["state"][0], checkpoint["optimizer"]["state"][0])
     assert not torch.equal(back["model"]["w"], checkpoint["model"]["w"])
+
+
+def test_one_tensor_that_is_far_larger_than_what_is_stored(folder):
+    window = torch.randn(60).as_strided([2] * 30, [1] * 30)
+    weightzip.compress({"w": window, "b": torch.randn(3)}, "a.wz", lossless=True)
+    with pytest.raises(LimitError, match=r"a\.wz: restores to 4,294,967,296 bytes, over the cap of 1,000,000"):
+        weightzip.restore("a.wz", tensor="w", memory=10**6)
+    assert weightzip.restore("a.wz", tensor="b", memory=10**6)["b"].shape == (3,)
+
+
+def test_sections_count_towards_the_memory(folder, monkeypatch):
+    coded = encode(from_object({"w": torch.ones(1)}), LosslessCodec())
+    Path("a.wz").write_bytes(pack(coded.header.to_json(), {"exact": bytes(5_000_000)}))
+    monkeypatch.setattr("weightzip.codec.memory.ALLOWANCE", 1000)
+    with pytest.raises(LimitError, match="restores to 4 bytes and takes 4,999,004 to decode, over the cap of 4,000,000"):
+        weightzip.restore("a.wz", memory=4_000_000)
+
+
+def test_a_partial_output_says_how_much_it_holds(folder):
+    checkpoint = {"model": {"w": torch.randn(4, 5), "b": torch.randn(5)}, "optimizer": {"state": {0: {"m": torch.randn(4, 5)}}}}
+    weightzip.compress(checkpoint, "a.wz", lossless=True)
+    restored = restore_to("a.wz", "a.safetensors")
+    assert (restored.num_tensors, restored.complete) == (2, False)
+    assert restore_to("a.wz", "a.pt").num_tensors == 3
+
+
+def test_errors_say_which_file_they_are_about(folder, file):
+    container = unpack(file.read_bytes())
+    header = container.header | {"layout": {**container.header["layout"], "views": [[1, 77]]}}
+    Path("odd.wz").write_bytes(pack(header, dict(container.sections)))
+    for use in (weightzip.info, weightzip.test, weightzip.restore, restore_to):
+        with pytest.raises(FormatError, match=r"^odd\.wz: layout: "):
+            use("odd.wz")
+    weightzip.compress({"c": torch.ones(3, dtype=torch.complex128)}, "c.wz")
+    with pytest.raises(CheckpointError, match=r"^c\.safetensors: safetensors cannot hold"):
+        restore_to("c.wz", "c.safetensors")
+
+
+def test_memory_is_checked_before_anything_is_written(folder, file):
+    for memory in (1000, 7999):
+        with pytest.raises(LimitError, match="over the cap"):
+            weightzip.restore(file, "back.pt", memory=memory)
+        with pytest.raises(LimitError, match="over the cap"):
+            restore_to(file, "back.pt", memory=memory)
+    assert not Path("back.pt").exists()
+
+
+def test_what_is_no_file_is_not_read(folder):
+    os.mkfifo("pipe.wz")
+    with pytest.raises(WeightzipError, match=r"pipe\.wz: is no file"):
+        weightzip.info("pipe.wz")

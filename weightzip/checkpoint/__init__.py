@@ -14,9 +14,11 @@ from weightzip.checkpoint.layout import Format, Layout, default_output, default_
 from weightzip.checkpoint.mapped import release
 from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.read import read
+from weightzip.checkpoint.shards import INDEX_SUFFIX, is_shard_file
 from weightzip.checkpoint.write import Writer, fits_safetensors, open_writer, output_format, write, written_bytes
 
 __all__ = [
+    "INDEX_SUFFIX",
     "MAX_RANK",
     "MAX_TENSORS",
     "Checkpoint",
@@ -33,6 +35,7 @@ __all__ = [
     "fits_safetensors",
     "from_object",
     "has_possible_size",
+    "is_shard_file",
     "locate",
     "open_writer",
     "output_format",

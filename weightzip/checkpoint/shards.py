@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from weightzip.errors import FormatError
 from weightzip.interface import JSON
@@ -19,6 +20,11 @@ WEIGHT_MAP = "weight_map"  # the field of an index that says which file holds a 
 MAX_SHARDS = 1 << 16
 _MAX_NAME_BYTES = 255
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:<>"|?*\ud800-\udfff]')
+
+
+def is_shard_file(path: Path) -> bool:
+    """Whether a file is, by its name, a part of a sharded checkpoint: a shard, or the index."""
+    return path.name.endswith((SHARD_SUFFIX, INDEX_SUFFIX)) and not path.is_dir()
 
 
 @dataclass(frozen=True)

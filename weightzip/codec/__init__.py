@@ -12,11 +12,11 @@ auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `m
 """
 
 from weightzip.codec.auto import AutoCodec
-from weightzip.codec.decoding import Decoded, decode, decode_container, decode_parts, naming, read_header
+from weightzip.codec.decoding import Decoded, decode, decode_container, decode_parts, naming, part_sizes, read_header
 from weightzip.codec.encoding import Coded, Encoding, encode, specs_of
 from weightzip.codec.header import Header, section_kind
 from weightzip.codec.lossless import LosslessCodec
-from weightzip.codec.memory import check_parts, check_written
+from weightzip.codec.memory import check_kept, check_one, check_parts, check_written
 from weightzip.codec.paper import PaperCodec
 from weightzip.codec.targets import Plan, Target, plan_for
 
@@ -30,6 +30,8 @@ __all__ = [
     "PaperCodec",
     "Plan",
     "Target",
+    "check_kept",
+    "check_one",
     "check_parts",
     "check_written",
     "decode",
@@ -37,6 +39,7 @@ __all__ = [
     "decode_parts",
     "encode",
     "naming",
+    "part_sizes",
     "plan_for",
     "read_header",
     "section_kind",

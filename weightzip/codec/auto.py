@@ -180,7 +180,8 @@ class Prepared:
 
     def only(self, names: Sequence[str]) -> Prepared:
         """The same for some of the tensors."""
-        chosen = [index for index, name in enumerate(self.names) if name in names]
+        wanted = frozenset(names)
+        chosen = [index for index, name in enumerate(self.names) if name in wanted]
         transforms = replace(
             self.transforms,
             shapes=tuple(self.transforms.shapes[index] for index in chosen),

@@ -56,7 +56,7 @@ def decode(data: bytes, name: str = "the file", *, memory: int | None = None) ->
 def decode_container(container: Container, header: Header, name: str, *, memory: int | None = None) -> Decoded:
     """`decode` for a file that is open, with its parsed header."""
     with naming(name):
-        check_kept(header, memory)
+        check_kept(header, part_sizes(container, header), memory)
         tensors = dict(decode_parts(container, header))
         in_order = {spec.name: tensors[spec.name] for spec in header.tensors}
         return Decoded(header, in_order, container.section_bytes)
@@ -74,6 +74,12 @@ def read_header(container: Container, name: str) -> Header:
         return header
 
 
+def part_sizes(container: Container, header: Header) -> dict[tuple[bool, int], int]:
+    """Bytes that the sections of each part (exact or not, number) take."""
+    sections = _sections(container, header)
+    return {part: sum(container.section_bytes[name] for name in names.values()) for part, names in sections.items()}
+
+
 def decode_parts(container: Container, header: Header, wanted: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
     """Tensors by name, one part of the file after the other, in no particular order; of `wanted` ones, only these.
 
@@ -81,12 +87,13 @@ def decode_parts(container: Container, header: Header, wanted: Collection[str] |
     """
     sections = _sections(container, header)
     for part in header.parts:
-        names = [spec.name for spec in part.specs if wanted is None or spec.name in wanted]
+        names = {spec.name for spec in part.specs if wanted is None or spec.name in wanted}
         if not names:
             continue
         data = {kind: container.sections[name] for kind, name in sections[part.exact, part.number].items()}
         codec = EXACT_CODECS[header.version].name if part.exact else header.codec
         tensors = decode_part(codec, header.meta, part, data, names)
+        del data  # which can be as large as what it decodes to
         for spec in part.specs:
             if spec.name in names:
                 yield spec.name, tensors.pop(spec.name).to(dtype_of(spec.dtype))  # and let go of
@@ -108,9 +115,13 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except WeightzipError as error:
+        if error.named:
+            raise
         told = str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}"
         most = len(name) + _MAX_MESSAGE
-        raise type(error)(told if len(told) <= most else f"{told[:most]}...") from error
+        named = type(error)(told if len(told) <= most else f"{told[:most]}...")
+        named.named = True
+        raise named from error
     except MemoryError as error:
         raise LimitError(f"{name}: takes more memory to decode than this machine has") from error
 

@@ -10,8 +10,8 @@ or PART_WEIGHTS, so that tables and other side information cost next to nothing;
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint, dtype_name, dtype_of, release
 from weightzip.codec.decoding import EXACT, decode_part
-from weightzip.codec.header import LOSSY_DTYPES, Header, Part, section_name
+from weightzip.codec.header import LOSSY_DTYPES, Header, Part, num_bytes, section_name
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.steps import Magnitudes
-from weightzip.container import pack, pack_head
+from weightzip.container import MAX_SECTIONS, header_text, pack, pack_head
+from weightzip.errors import LimitError
 from weightzip.interface import JSON, Codec, Payload, TensorSpec
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.threads import side_by_side
@@ -31,6 +32,8 @@ PART_WEIGHTS = 1 << 24
 EXACT_PART_BYTES = 1 << 20
 _SMALLEST_DOUBLE = 1e-30  # below it float32 runs out of digits; float32's own subnormal numbers are as good as they are
 _BLOCK = 1 << 20  # elements compared at a time, which bounds memory
+_LARGE = 1 << 22  # elements of a tensor that is looked at by itself
+_MOST_SECTIONS = 4  # of a lossy part
 
 
 @runtime_checkable
@@ -81,7 +84,10 @@ def encode(checkpoint: Checkpoint, codec: Codec, progress: Progress = silent, *,
 def file_size(checkpoint: Checkpoint, codec: Codec) -> int:
     """Bytes of the whole file, nothing of which is kept."""
     encoding = Encoding(checkpoint, codec)
-    sizes = [(name, len(data), bytes(32)) for part in encoding.parts() for name, data in part.sections.items()]
+    sizes: list[tuple[str, int, bytes]] = []
+    for part in encoding.parts():
+        sizes += [(name, len(data), bytes(32)) for name, data in part.sections.items()]
+        del part  # before the next one is coded
     return len(pack_head(encoding.header().to_json(), sizes)) + sum(size for _, size, _ in sizes)
 
 
@@ -106,20 +112,33 @@ class Encoding:
         self.notes: dict[str, Any] = {}
 
     def parts(self) -> Iterator[CodedPart]:
-        """Code all parts, one after the other; lossy ones first."""
+        """Code all parts, one after the other; lossy ones first. Raises LimitError where a file cannot hold as many."""
         lossless = isinstance(self._codec, LosslessCodec)
         magnitudes = {} if lossless else lossy_magnitudes(self._checkpoint)
-        broken: list[str] = []
-        if magnitudes:
-            sizes = {name: self._specs[name].num_elements for name in magnitudes}
-            whole = not isinstance(self._codec, Partwise)
-            codec = self._codec.settled(magnitudes) if isinstance(self._codec, Partwise) else self._codec
-            capacity = sum(sizes.values()) if whole else max(PART_WEIGHTS, *sizes.values())
-            for names in _runs(sizes, capacity):
-                yield from self._lossy_part(codec, names, broken)
-        exact = {name: _num_bytes(spec) for name, spec in self._specs.items() if name not in magnitudes or name in broken}
-        for names in _runs(exact, EXACT_PART_BYTES):
+        runs = self._lossy_runs(magnitudes)
+        self._check_limits(len(runs), magnitudes)
+        broken: set[str] = set()
+        codec = self._codec.settled(magnitudes) if magnitudes and isinstance(self._codec, Partwise) else self._codec
+        for names in runs:
+            yield from self._lossy_part(codec, names, broken)
+        for names in self._exact_runs(magnitudes.keys() - broken):
             yield self._exact_part(names, measured=not lossless)
+
+    def _lossy_runs(self, names: Iterable[str]) -> list[list[str]]:
+        sizes = {name: self._specs[name].num_elements for name in names}
+        partwise = isinstance(self._codec, Partwise)
+        return list(_runs(sizes, max(PART_WEIGHTS, *sizes.values()) if sizes and partwise else sum(sizes.values())))
+
+    def _exact_runs(self, lossy: Collection[str]) -> list[list[str]]:
+        sizes = {name: num_bytes(spec) for name, spec in self._specs.items() if name not in lossy}
+        return list(_runs(sizes, EXACT_PART_BYTES))
+
+    def _check_limits(self, num_lossy: int, lossy: Collection[str]) -> None:
+        """Raise LimitError at once for what would be found out after everything has been coded."""
+        num_exact = len(self._exact_runs(lossy))
+        if 1 + _MOST_SECTIONS * num_lossy + num_exact > MAX_SECTIONS:
+            raise LimitError(f"a file cannot hold {num_lossy + num_exact:,} parts; compress the checkpoint in several pieces")
+        header_text(replace(self.header(), exact=frozenset(self._specs)).to_json())
 
     def header(self) -> Header:
         """The header, once all parts have been coded."""
@@ -137,7 +156,7 @@ class Encoding:
             latents=self._latents,
         )
 
-    def _lossy_part(self, codec: Codec, names: list[str], broken: list[str]) -> Iterator[CodedPart]:
+    def _lossy_part(self, codec: Codec, names: list[str], broken: set[str]) -> Iterator[CodedPart]:
         """A part of these tensors but those that turn out to be `broken`; nothing where all are."""
         while names:
             tensors = {name: self._checkpoint.tensors[name] for name in names}
@@ -146,7 +165,7 @@ class Encoding:
             part = Part(False, len(self._lossy_parts), tuple(self._specs[name] for name in names))
             restored = self._restored(part, payload)
             losses = _losses(tensors, restored)
-            failed = [name for name, loss in losses.items() if not loss.finite or loss.largest > self._max_error]
+            failed = {name for name, loss in losses.items() if not loss.finite or loss.largest > self._max_error}
             if not failed:
                 self._keep(part, payload, losses.values())
                 sections = {section_name(kind, part.number): data for kind, data in payload.sections.items()}
@@ -154,7 +173,7 @@ class Encoding:
                 _release(self._checkpoint, names)
                 self._progress.done(size)
                 return
-            broken += failed
+            broken |= failed
             names = [name for name in names if name not in failed]  # coded anew, as settings may depend on all of them
 
     def _restored(self, part: Part, payload: Payload) -> dict[str, Tensor]:
@@ -198,13 +217,15 @@ def lossy_magnitudes(checkpoint: Checkpoint) -> dict[str, Magnitudes]:
     """The magnitudes of those tensors, in order."""
 
     def look(name: str) -> Magnitudes:
-        magnitudes = Magnitudes.of(checkpoint.tensors[name].float())
+        magnitudes = Magnitudes.of(checkpoint.tensors[name])
         _release(checkpoint, [name])
         return magnitudes
 
     floating = [name for name, tensor in checkpoint.tensors.items() if tensor.dtype in LOSSY_DTYPES]
     names = [name for name in floating if name in checkpoint.weights]
-    found = dict(zip(names, side_by_side(look, names), strict=True))
+    small = [name for name in names if checkpoint.tensors[name].numel() < _LARGE]
+    found = dict(zip(small, side_by_side(look, small), strict=True))
+    found |= {name: look(name) for name in names if name not in found}  # one by one, as each takes memory while it is read
     return {name: found[name] for name in names if _in_range(found[name], checkpoint.tensors[name])}
 
 
@@ -221,10 +242,6 @@ def _release(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     if checkpoint.mapped:
         for name in names:
             release(checkpoint.tensors[name])
-
-
-def _num_bytes(spec: TensorSpec) -> int:
-    return spec.num_elements * dtype_of(spec.dtype).itemsize
 
 
 def _runs(sizes: Mapping[str, int], capacity: int) -> Iterator[list[str]]:

@@ -32,7 +32,7 @@ class Part:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of its tensors, once restored."""
-        return sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in self.specs)
+        return sum(map(num_bytes, self.specs))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,12 @@ class Header:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of all tensors, once restored."""
-        return sum(spec.num_elements * dtype_of(spec.dtype).itemsize for spec in self.tensors)
+        return sum(map(num_bytes, self.tensors))
+
+
+def num_bytes(spec: TensorSpec) -> int:
+    """Bytes of a tensor, once restored."""
+    return spec.num_elements * dtype_of(spec.dtype).itemsize
 
 
 def section_name(kind: str, number: int) -> str:

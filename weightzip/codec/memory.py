@@ -5,6 +5,8 @@ Tensors that are kept count all together; where each part is written out as soon
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from weightzip.codec.auto import AutoCodec
 from weightzip.codec.auto_v1 import AutoCodecV1
 from weightzip.codec.header import Header, Part
@@ -25,22 +27,32 @@ _BASELINE_BYTES = 32  # of the hungriest, uniform quantisation: its indices unpa
 _BASELINE_TENSOR_BYTES = 4096  # what a baseline may store for a tensor besides
 
 
-def check_kept(header: Header, cap: int | None) -> None:
+Sizes = Mapping[tuple[bool, int], int]  # bytes of the sections of each part (exact or not, number)
+
+
+def check_kept(header: Header, sizes: Sizes, cap: int | None) -> None:
     """Raise LimitError where decoding, with all tensors kept, takes more than the cap.
 
     cap: bytes; by default all of this machine's memory.
     """
-    _check(header.tensor_bytes, max((_working_bytes(header, part) for part in header.parts), default=0), cap)
+    working = max((_working_bytes(header, part, sizes) for part in header.parts), default=0)
+    _check(f"restores to {header.tensor_bytes:,} bytes", header.tensor_bytes, working, cap)
 
 
-def check_parts(header: Header, cap: int | None, *, wanted: frozenset[str] | None = None) -> None:
+def check_parts(header: Header, sizes: Sizes, cap: int | None, *, wanted: frozenset[str] | None = None) -> None:
     """Raise LimitError where decoding one part after the other, none of which is kept, takes more than the cap.
 
     wanted: only parts with one of these tensors are decoded.
     """
     for part in header.parts:
         if wanted is None or any(spec.name in wanted for spec in part.specs):
-            _check(part.tensor_bytes, _working_bytes(header, part), cap)
+            what = "restores to" if len(header.parts) == 1 else f"the part with {part.specs[0].name!r} restores to"
+            _check(f"{what} {part.tensor_bytes:,} bytes", part.tensor_bytes, _working_bytes(header, part, sizes), cap)
+
+
+def check_one(num_bytes: int, cap: int | None) -> None:
+    """Raise LimitError where a single tensor, as it comes out of what is stored, takes more than the cap."""
+    _check(f"restores to {num_bytes:,} bytes", num_bytes, 0, cap)
 
 
 def check_written(num_bytes: int, file_bytes: int, cap: int | None) -> None:
@@ -56,13 +68,12 @@ def check_written(num_bytes: int, file_bytes: int, cap: int | None) -> None:
         )
 
 
-def _check(tensor_bytes: int, working: int, cap: int | None) -> None:
+def _check(what: str, tensor_bytes: int, working: int, cap: int | None) -> None:
     limit = _limit(cap)
     needed = tensor_bytes + max(0, working - ALLOWANCE)
     if limit is not None and needed > limit:
         how = f" and takes {needed:,} to decode" if needed > tensor_bytes else ""
-        over = f"over {_limit_name(cap)} of {limit:,}"
-        raise LimitError(f"restores to {tensor_bytes:,} bytes{how}, {over}; raise it with --memory")
+        raise LimitError(f"{what}{how}, over {_limit_name(cap)} of {limit:,}; raise it with --memory")
 
 
 def _limit(cap: int | None) -> int | None:
@@ -73,16 +84,17 @@ def _limit_name(cap: int | None) -> str:
     return "the cap" if cap is not None else "this machine's memory"
 
 
-def _working_bytes(header: Header, part: Part) -> int:
-    """About how many bytes decoding a part takes at its peak beyond the restored tensors.
+def _working_bytes(header: Header, part: Part, sizes: Sizes) -> int:
+    """About how many bytes decoding a part takes at its peak beyond the restored tensors, its sections included.
 
     Raises FormatError or LimitError where the codec's settings make no sense.
     """
+    stored = sizes[part.exact, part.number]
     if part.exact:
-        return part.tensor_bytes  # its section, which is hardly smaller
+        return stored
     num_weights = sum(spec.num_elements for spec in part.specs)
     if header.codec in (AutoCodec.name, AutoCodecV1.name):
-        return _AUTO_BYTES * num_weights
+        return stored + _AUTO_BYTES * num_weights
     if header.codec in (PaperCodec.name, PaperCodecV1.name):
-        return working_bytes(header.meta, num_weights)
-    return _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(part.specs)
+        return stored + working_bytes(header.meta, num_weights)
+    return stored + _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(part.specs)

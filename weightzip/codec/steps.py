@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from weightzip.errors import FormatError
@@ -63,15 +64,28 @@ class Magnitudes:
 
     @staticmethod
     def of(tensor: Tensor) -> Magnitudes:
-        """Those of a float32 tensor."""
-        if not tensor.numel():
-            return Magnitudes(tensor.dim(), 0, 0.0, 0.0, 0.0)
-        # In blocks, as torch would make float64 of all of it at once.
+        """Those of a floating-point tensor, as float32 has it; looked at in blocks, with little memory."""
         flat = tensor.reshape(-1)
-        energies = [flat[start : start + _BLOCK].double().square().sum() for start in range(0, flat.numel(), _BLOCK)]
-        deviation = math.sqrt(sum(map(float, energies)) / tensor.numel())
-        largest = max(abs(float(end)) for end in tensor.aminmax())
-        return Magnitudes(tensor.dim(), tensor.numel(), deviation, largest, _typical(tensor) if tensor.dim() < 2 else 0.0)
+        blocks = [_Block.of(flat[start : start + _BLOCK]) for start in range(0, flat.numel(), _BLOCK)]
+        if not blocks:
+            return Magnitudes(tensor.dim(), 0, 0.0, 0.0, 0.0)
+        deviation = math.sqrt(math.fsum(block.energy for block in blocks) / flat.numel())
+        largest = max((block.largest for block in blocks), key=lambda value: math.inf if math.isnan(value) else value)
+        return Magnitudes(tensor.dim(), flat.numel(), deviation, largest, _typical(flat.float()) if tensor.dim() < 2 else 0.0)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A sum of squares, and the largest magnitude; NaN if there is one."""
+
+    energy: float
+    largest: float
+
+    @staticmethod
+    def of(values: Tensor) -> _Block:
+        single = values.float()
+        low, high = single.aminmax()
+        return _Block(float(single.double().square().sum()), float(torch.maximum(low.abs(), high.abs())))
 
 
 def choose_steps(tensors: Mapping[str, Magnitudes], step: float, shifts: Mapping[str, int]) -> Steps:

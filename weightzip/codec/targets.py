@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec.auto import AutoCodec, BoundedCodec
-from weightzip.codec.encoding import file_size
+from weightzip.codec.encoding import file_size, lossy_magnitudes
 from weightzip.codec.quality import meet_drop
 from weightzip.codec.steps import DEFAULT_STEP
 from weightzip.errors import TargetError, UsageError
@@ -94,16 +94,16 @@ def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Co
 
 def _meet_error(checkpoint: Checkpoint, max_error: float) -> Plan:
     """Tensors that have no room for an error beside the rounding to their dtype are stored exactly, by the encoding itself."""
-    room = {name: max_error - _rounding(tensor, max_error) for name, tensor in checkpoint.tensors.items()}
-    return Plan(BoundedCodec({name: bound if bound > 0 else max_error for name, bound in room.items()}), max_error)
+    bounds = {
+        name: max_error - _rounding(checkpoint.tensors[name].dtype, magnitudes.largest + max_error)
+        for name, magnitudes in lossy_magnitudes(checkpoint).items()
+    }
+    return Plan(BoundedCodec({name: bound if bound > 0 else max_error for name, bound in bounds.items()}), max_error)
 
 
-def _rounding(tensor: Tensor, max_error: float) -> float:
-    """How far a restored value can be off because it is rounded to float32 and to the tensor's dtype."""
-    if not tensor.dtype.is_floating_point or not tensor.numel():
-        return 0.0
-    largest = float(torch.nan_to_num(tensor.double()).abs().max()) + max_error
-    return sum(0.5 * info.eps * max(largest, info.tiny) for info in map(torch.finfo, {torch.float32, tensor.dtype}))
+def _rounding(dtype: torch.dtype, largest: float) -> float:
+    """How far a restored value of at most this magnitude can be off because it is rounded to float32 and to its dtype."""
+    return sum(0.5 * info.eps * max(largest, info.tiny) for info in map(torch.finfo, {torch.float32, dtype}))
 
 
 class _SizeProbes:

@@ -7,7 +7,7 @@ write     pack, and ContainerWriter for sections that come one after the other
 Knows the format, its limits and its hashes. Never knows what a section means. docs/FORMAT.md has it all in words.
 """
 
-from weightzip.container.format import MAGIC, MAX_HEADER_BYTES, MAX_HEADER_DEPTH, MAX_SECTIONS, VERSION, pack_head
+from weightzip.container.format import MAGIC, MAX_HEADER_BYTES, MAX_HEADER_DEPTH, MAX_SECTIONS, VERSION, header_text, pack_head
 from weightzip.container.read import Container, open_container, unpack
 from weightzip.container.write import ContainerWriter, pack
 
@@ -19,6 +19,7 @@ __all__ = [
     "VERSION",
     "Container",
     "ContainerWriter",
+    "header_text",
     "open_container",
     "pack",
     "pack_head",

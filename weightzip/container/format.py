@@ -38,7 +38,8 @@ MAX_SECTIONS = 1 << 16
 MAX_TABLE_BYTES = 8 << 20
 MAX_HEADER_BYTES = 16 << 20  # of the JSON, unpacked
 MAX_DIGITS = 20  # of an integer: those of 64 bits; a dict of larger ones could be made such that all fall in one place
-MAX_HEADER_DEPTH = 256  # objects and lists inside each other; a checkpoint's tree of 64 containers takes up to 3 for each
+MAX_PACKED_HEADER_BYTES = MAX_HEADER_BYTES + (64 << 10)  # what does not shrink grows a little
+MAX_HEADER_DEPTH = 256  # objects and lists inside each other: 64 containers of a checkpoint's tree take up to 4 each, some less
 
 PREAMBLE = struct.Struct("<4sBBI32s")
 HASHED_PREAMBLE = PREAMBLE.size - 32
@@ -60,19 +61,26 @@ def pack_head(header: Mapping[str, JSON], sections: Iterable[tuple[str, int, byt
 
     sections: (name, number of bytes, SHA-256) of each. Raises LimitError where a limit would be exceeded.
     """
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    if len(text) > MAX_HEADER_BYTES:
-        raise LimitError(f"the header takes {len(text):,} bytes; at most {MAX_HEADER_BYTES:,} can be stored")
-    packed = zstandard.ZstdCompressor(level=19, write_checksum=False).compress(text)
+    packed = zstandard.ZstdCompressor(level=19, write_checksum=False).compress(header_text(header))
     entries = [(HEADER, len(packed), sha256(packed)), *sections]
     table = b"".join(
         bytes([len(name)]) + name.encode("ascii") + _ENTRY.pack(length.to_bytes(6, "little"), digest)
         for name, length, digest in entries
     )
-    if len(entries) > MAX_SECTIONS or len(table) > MAX_TABLE_BYTES or len({name for name, _, _ in entries}) < len(entries):
-        raise LimitError(f"{len(entries):,} sections, or two of one name; at most {MAX_SECTIONS:,} can be stored")
+    if len({name for name, _, _ in entries}) < len(entries):
+        raise LimitError("two sections have one name")
+    if len(entries) > MAX_SECTIONS or len(table) > MAX_TABLE_BYTES:
+        raise LimitError(f"there are {len(entries):,} sections; at most {MAX_SECTIONS:,} can be stored")
     preamble = PREAMBLE.pack(MAGIC, VERSION, 0, len(table), b"")[:HASHED_PREAMBLE]
     return preamble + sha256(preamble + table) + table + packed
+
+
+def header_text(header: Mapping[str, JSON]) -> bytes:
+    """The header as it is stored, before it is compressed. Raises LimitError where it is too long."""
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise LimitError(f"the header takes {len(text):,} bytes; {MAX_HEADER_BYTES:,} can be stored; store fewer tensors")
+    return text
 
 
 def parse_table(table: bytes, name: str) -> list[Entry]:

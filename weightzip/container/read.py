@@ -15,12 +15,14 @@ from weightzip.container.format import (
     HASHED_PREAMBLE,
     HEADER,
     MAGIC,
+    MAX_PACKED_HEADER_BYTES,
     MAX_TABLE_BYTES,
     PREAMBLE,
     READABLE,
     Entry,
     parse_header,
     parse_table,
+    sha256,
 )
 from weightzip.errors import DamagedFileError, FormatError, LimitError, WeightzipError
 from weightzip.interface import JSON
@@ -37,7 +39,7 @@ class Container:
     """
 
     header: dict[str, JSON]
-    sections: Mapping[str, bytes]
+    sections: _Sections
     section_bytes: dict[str, int]
     version: int
 
@@ -48,7 +50,6 @@ class Container:
 
     def check(self) -> None:
         """Check the hash of every section, with little memory. Raises DamagedFileError."""
-        assert isinstance(self.sections, _Sections)
         self.sections.check()
 
 
@@ -60,6 +61,8 @@ def open_container(path: Path, name: str | None = None) -> Iterator[Container]:
     """
     name = str(path) if name is None else name
     try:
+        if path.exists() and not path.is_file():
+            raise WeightzipError(f"{name}: is no file; name a file made by `weightzip compress`")
         file = path.open("rb")
     except OSError as error:
         raise _unreadable(name, error) from error
@@ -93,9 +96,9 @@ class _File:
         except OSError as error:
             raise _unreadable(self.name, error) from error
 
-    def digest(self, start: int, length: int, before: bytes = b"") -> bytes:
-        """SHA-256 of `before` and a part of the file."""
-        state = hashlib.sha256(before)
+    def digest(self, start: int, length: int) -> bytes:
+        """SHA-256 of a part of the file."""
+        state = hashlib.sha256()
         for position in range(start, start + length, _PIECE):
             state.update(self.read(position, min(_PIECE, start + length - position)))
         return state.digest()
@@ -130,6 +133,8 @@ def _container(file: _File) -> Container:
     if file.size != expected:
         raise DamagedFileError(f"{file.name}: damaged: {file.size:,} bytes instead of {expected:,}; fetch it again")
     first, *others = entries
+    if first.length > MAX_PACKED_HEADER_BYTES:
+        raise LimitError(f"{file.name}: header of {first.length:,} bytes; at most {MAX_PACKED_HEADER_BYTES:,} are allowed")
     section_bytes = {entry.name: entry.length for entry in entries}
     section_bytes[HEADER] += first.start
     return Container(parse_header(_read(file, first), file.name), _Sections(file, others), section_bytes, version)
@@ -145,19 +150,21 @@ def _checked_table(file: _File) -> tuple[int, bytes]:
     if len(data) < PREAMBLE.size:
         raise DamagedFileError(f"{name}: damaged: cut off within its first {PREAMBLE.size} bytes; fetch it again")
     _, version, flags, table_bytes, digest = PREAMBLE.unpack(data)
-    whole = PREAMBLE.size + table_bytes <= file.size
-    if not whole or file.digest(PREAMBLE.size, table_bytes, data[:HASHED_PREAMBLE]) != digest:
+    if PREAMBLE.size + table_bytes > file.size:
+        raise DamagedFileError(f"{name}: damaged: its table of contents is cut off; fetch it again")
+    if table_bytes > MAX_TABLE_BYTES:
+        raise LimitError(f"{name}: its table of contents takes {table_bytes:,} bytes; at most {MAX_TABLE_BYTES:,} are allowed")
+    table = file.read(PREAMBLE.size, table_bytes)
+    if sha256(data[:HASHED_PREAMBLE] + table) != digest:
         raise DamagedFileError(f"{name}: damaged: its table of contents does not match its hash; fetch it again")
     if version not in READABLE or flags:
         raise LimitError(f"{name}: written in format version {version} (flags {flags}); update weightzip to read it")
-    if table_bytes > MAX_TABLE_BYTES:
-        raise LimitError(f"{name}: its table of contents takes {table_bytes:,} bytes; at most {MAX_TABLE_BYTES:,} are allowed")
-    return version, file.read(PREAMBLE.size, table_bytes)
+    return version, table
 
 
 def _read(file: _File, entry: Entry) -> bytes:
     data = file.read(entry.start, entry.length)
-    if hashlib.sha256(data).digest() != entry.digest:
+    if sha256(data) != entry.digest:
         raise _damaged(file, entry)
     return data
 

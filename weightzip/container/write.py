@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +65,9 @@ class ContainerWriter:
         return {HEADER: len(head), **{name: length for name, length, _ in self._entries}}
 
     def _check_space(self, num_bytes: int) -> None:
-        if shutil.disk_usage(self._path.parent).free < num_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        free = shutil.disk_usage(self._path.parent).free
+        if free < num_bytes:
+            raise OSError(errno.ENOSPC, f"needs {num_bytes:,} bytes more, but only {free:,} are free on that disk")
 
     def _move(self, distance: int) -> None:
         """Move all sections towards the end of the file, the last piece first."""
