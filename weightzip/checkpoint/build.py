@@ -25,7 +25,7 @@ from weightzip.checkpoint.layout import (
     Layout,
 )
 from weightzip.checkpoint.models import common_prefix, keys_in_model, main_containers, unique_names, weight_containers
-from weightzip.checkpoint.places import TreePath, leaves_in, tensors_in
+from weightzip.checkpoint.places import MAX_NAME_CHARACTERS, TreePath, leaves_in, tensors_in
 from weightzip.checkpoint.places import join as join_path
 from weightzip.checkpoint.quiet import no_warnings
 from weightzip.checkpoint.shards import Shards
@@ -163,7 +163,11 @@ def locate(layout: Layout, specs: Sequence[TensorSpec], *, strip_prefix: bool = 
 
 def _in_model(layout: Layout, places: Sequence[tuple[TreePath, T]], prefix: str) -> dict[str, T]:
     """Those leaves of a tree that are the model's, under their keys without the prefix."""
-    keys = keys_in_model([path for path, _ in places], layout.model)
+    members = frozenset(layout.model)
+    paths = [path for path, _ in places]
+    if sum(len(str(part)) for path in paths if path[:-1] in members for part in path) > MAX_NAME_CHARACTERS:
+        raise FormatError(f"layout: names of more than {MAX_NAME_CHARACTERS:,} characters in all")
+    keys = keys_in_model(paths, layout.model)
     found = [(key.removeprefix(prefix), leaf) for key, (_, leaf) in zip(keys, places, strict=True) if key is not None]
     return dict(zip(unique_names(key for key, _ in found), (leaf for _, leaf in found), strict=True))
 

@@ -22,6 +22,7 @@ TENSOR, TENSOR_WITH_GRAD, PARAMETER, PARAMETER_FROZEN = range(4)
 
 _FIELDS = {"format", "name", "tree", "views", "kinds", "model", "prefix", "metadata", "shards"}
 MAX_JSON_DEPTH = 250  # of a layout as JSON: what a tree of MAX_DEPTH takes, save for one made to need more
+_MAX_PATH = 4096  # characters of the keys that lead to a model: each of its tensors is compared to them
 _MAX_INDEX = (1 << 63) - 1
 
 
@@ -190,6 +191,8 @@ def _kind(entry: list[JSON]) -> tuple[int, int]:
 def _path(entry: list[JSON]) -> ContainerPath:
     if not all(type(part) in (str, int) for part in entry):
         raise FormatError("layout: malformed path of a model")
+    if sum(len(part) for part in entry if isinstance(part, str)) > _MAX_PATH:
+        raise FormatError(f"layout: a path of a model of more than {_MAX_PATH} characters")
     return tuple(entry)
 
 

@@ -9,6 +9,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from weightzip.checkpoint.places import MAX_NAME_CHARACTERS
 from weightzip.errors import FormatError
 from weightzip.interface import JSON
 
@@ -90,8 +91,13 @@ def _modules(keys: Iterable[str]) -> list[str]:
     ['', 'conv', 'head', 'head.fc']
     """
     modules = {"": None}
+    num_characters = 0
     for key in keys:
         parts = key.split(".")[:-1]
         for depth in range(1, len(parts) + 1):
-            modules[".".join(parts[:depth])] = None
+            module = ".".join(parts[:depth])
+            num_characters += len(module)
+            if num_characters > MAX_NAME_CHARACTERS:
+                raise FormatError(f"layout: names of more than {MAX_NAME_CHARACTERS:,} characters in all")
+            modules[module] = None
     return list(modules)

@@ -21,6 +21,9 @@ T = TypeVar("T")
 MAX_DEPTH = 64  # containers inside containers
 MAX_NODES = 10_000_000  # values in one tree: a container that is referenced from many places counts each time
 MAX_TENSORS = 1_000_000  # tensors in one tree, repetitions included
+MAX_NAME_CHARACTERS = 1 << 26  # of all names that a tree makes of its tensors' names, and of those of its modules
+MAX_KEY_BITS = 1024  # of a key that is an integer: Python writes no more than 4300 digits
+MAX_LONG_KEYS = 1000  # of more than 64 bits in a tree: they could be made such that all fall in one place of a dict
 MAX_RANK = 64  # dimensions of a tensor
 MAX_ELEMENTS = 1 << 50  # of a tensor
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightzip.checkpoint.places import MAX_DEPTH
+from weightzip.checkpoint.tree import json_depth
 from weightzip.errors import FormatError
 from weightzip.interface import JSON
 
@@ -140,5 +142,5 @@ def _check_rest(text: str) -> None:
         rest = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"layout: the index of the shards is no JSON: {error}") from error
-    if not isinstance(rest, dict) or WEIGHT_MAP in rest:
+    if not isinstance(rest, dict) or WEIGHT_MAP in rest or json_depth(rest) > MAX_DEPTH:
         raise FormatError("layout: malformed index of the shards")

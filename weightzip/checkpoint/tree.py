@@ -26,7 +26,15 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from weightzip.checkpoint.modules import check_metadata, decode_metadata, encode_metadata
-from weightzip.checkpoint.places import MAX_DEPTH, TreePath, describe
+from weightzip.checkpoint.places import (
+    MAX_DEPTH,
+    MAX_KEY_BITS,
+    MAX_LONG_KEYS,
+    MAX_NAME_CHARACTERS,
+    MAX_NODES,
+    TreePath,
+    describe,
+)
 from weightzip.checkpoint.plain import decode_plain, encode_plain
 from weightzip.errors import FormatError, UnsupportedCheckpointError
 from weightzip.interface import JSON
@@ -129,6 +137,7 @@ class TreeDecoder:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._num_nodes = self._num_characters = self._num_long_keys = 0
         self._tags: dict[str, Callable[[list[JSON], int], object]] = {
             "t": self._decode_tensor,
             "state": self._decode_state,
@@ -144,6 +153,9 @@ class TreeDecoder:
         """The tree behind JSON. Raises FormatError where it is malformed."""
         if depth > MAX_DEPTH:
             raise FormatError(f"layout: nested deeper than {MAX_DEPTH}")
+        self._num_nodes += 1
+        if self._num_nodes > MAX_NODES:
+            raise FormatError(f"layout: more than {MAX_NODES:,} values")
         if node is None or isinstance(node, (bool, int, float, str)):
             return node
         if isinstance(node, dict) and all(isinstance(key, str) for key in node):
@@ -169,7 +181,14 @@ class TreeDecoder:
             raise FormatError(f"layout: a key that cannot be one: {str(node)[:40]}")
         if tag == "tuple":
             return tuple(self._decode_key(item, depth + 1) for item in node[1:])
-        return self.decode(node, depth)
+        key = self.decode(node, depth)
+        if type(key) is int and key.bit_length() > 64:
+            self._num_long_keys += 1
+            if key.bit_length() > MAX_KEY_BITS or self._num_long_keys > MAX_LONG_KEYS:
+                raise FormatError(
+                    f"layout: a key that cannot be one: an integer of {key.bit_length()} bits, or too many of them"
+                )
+        return key
 
     def _decode_pairs(self, result: dict[Any, object], items: list[JSON], depth: int) -> dict[Any, object]:
         """Fill `result` with the keys and values that alternate in `items`."""
@@ -192,6 +211,9 @@ class TreeDecoder:
             name, tensor = self._source.take(skip)
             if name is None:
                 raise FormatError("layout: a tensor that repeats another has no key")
+            self._num_characters += len(add) + len(name)
+            if self._num_characters > MAX_NAME_CHARACTERS:
+                raise FormatError(f"layout: names of more than {MAX_NAME_CHARACTERS:,} characters in all")
             result[add + name] = tensor
         if len(result) != count:
             raise FormatError("layout: a key appears twice")
@@ -225,6 +247,10 @@ def _encode_key(key: object, path: TreePath) -> JSON:
     """A key of a dict, or an item of a set: a plain value or a tuple of them."""
     if len(path) > MAX_DEPTH:
         raise UnsupportedCheckpointError(f"a key nested deeper than {MAX_DEPTH}, {describe(path[:3])}; flatten it")
+    if type(key) is int and key.bit_length() > MAX_KEY_BITS:
+        raise UnsupportedCheckpointError(
+            f"a key that is an integer of over {MAX_KEY_BITS} bits {describe(path[:-1])}; replace it"
+        )
     if type(key) is not tuple:
         return encode_plain(key, path)
     return ["tuple", *(_encode_key(item, (*path, index)) for index, item in enumerate(key))]
