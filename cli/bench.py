@@ -45,6 +45,7 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
 )
 @click.option("--peers", metavar="PYTHON", type=PATH, help="The environment of the peers.  [default: this one]")
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each codec.")
+@click.option("--lossless", is_flag=True, help="Lossless codecs only; with --synthetic, --lossless besides the default.")
 @synthetic_options
 @output_options
 def bench(
@@ -53,6 +54,7 @@ def bench(
     snrs: tuple[float, ...],
     peers: Path | None,
     threads: int,
+    lossless: bool,
     **synthetic: Any,
 ) -> None:
     """Measure size at equal error, speed and memory, side by side with what peers are installed.
@@ -76,11 +78,12 @@ def bench(
     \b
     Examples:
       weightzip bench model.safetensors --peers peers/bin/python --snr 15 --json
+      weightzip bench model.safetensors --peers peers --lossless
       weightzip bench --synthetic 4GB --largest 250MB --lossless
     """
     check_kind()
     if synthetic["synthetic"] is not None:
-        measure_synthetic(out, threads, **synthetic)
+        measure_synthetic(out, threads, lossless=lossless, **synthetic)
         return
     if not checkpoints:
         raise click.MissingParameter(param_type="argument", param_hint="'CHECKPOINT...'")
@@ -92,7 +95,7 @@ def bench(
         names = " and ".join(environment.missing)
         out.message(f"not installed for {environment.interpreter}: {names}; `weightzip bench --help` says how to add them")
     with progress_bar(out) as progress:
-        found = measure_speed(checkpoints, snrs, environment, threads, progress)
+        found = measure_speed(checkpoints, () if lossless else snrs, environment, threads, progress)
     out.result(found.to_json(), lambda: _tables(found))
     for checkpoint in found.checkpoints:
         for remark in _remarks(checkpoint):

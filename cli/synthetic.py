@@ -31,10 +31,9 @@ _OPTIONS = (
     click.option(
         "--seed", metavar="N", type=click.IntRange(0, _MAX_SEED), default=0, show_default=True, help="Of its weights."
     ),
-    click.option("--lossless", is_flag=True, help="Measure --lossless on it as well."),
     click.option("--folder", metavar="FOLDER", type=PATH, help="Where to write it.  [default: where temporary files go]"),
 )
-_OF_SYNTHETIC = {name: f"--{name}" for name in ("largest", "dtype", "seed", "lossless", "folder")}
+_OF_SYNTHETIC = {name: f"--{name}" for name in ("largest", "dtype", "seed", "folder")}
 _OF_COMPARISONS = {"checkpoints": "CHECKPOINT", "snrs": "--snr", "peers": "--peers"}
 
 
@@ -53,6 +52,8 @@ def check_kind() -> None:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             needed = "does not go with --synthetic; leave out one of them" if made_up else "needs --synthetic SIZE"
             raise UsageError(f"{flag} {needed}")
+    if ctx.params["lossless"] and ctx.get_parameter_source("snrs") is ParameterSource.COMMANDLINE:
+        raise UsageError("--snr does not go with --lossless; leave out one of them")
 
 
 def measure_synthetic(

@@ -38,6 +38,11 @@ def codec_that_is_a_number() -> bytes:
     return packed(header(codec=2))
 
 
+@attack(LimitError, "settings in the header are nested deeper than 8")
+def settings_one_level_too_deep() -> bytes:
+    return packed(header(meta={"a": [[[[[[[]]]]]]]}))
+
+
 @attack(LimitError, "1,000,001 tensors", slow=True)
 def a_million_tensors_and_one() -> bytes:
     return _tensors(*([f"{number:x}", []] for number in range(1_000_001)))

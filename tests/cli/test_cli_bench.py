@@ -71,6 +71,17 @@ def test_by_default_two_qualities_and_one_thread(run, model, peers, asked):
     assert [call[1:] for call in asked] == [((13.0, 20.0), {"NNCodec": "9.8.7", "ZipNN": "unknown"}, 1)]
 
 
+def test_lossless_codecs_alone(run, model, peers, asked):
+    assert run("bench", model, "--peers", "peers", "--lossless").code == 0
+    assert [snrs for _, snrs, _, _ in asked] == [()]
+
+
+def test_a_quality_of_lossless_codecs_is_a_usage_error(run, model, peers, asked):
+    result = run("bench", model, "--lossless", "--snr", "13")
+    assert (result.code, result.out, asked) == (2, "", [])
+    assert result.err.startswith("error: --snr does not go with --lossless")
+
+
 @pytest.mark.usefixtures("asked")
 def test_missing_peers_are_named_and_no_error(run, model, folder, peers):
     (folder / "peers" / "lib" / "zipnn.py").unlink()

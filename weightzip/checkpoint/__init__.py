@@ -15,6 +15,7 @@ from weightzip.checkpoint.mapped import release
 from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.read import read
 from weightzip.checkpoint.shards import INDEX_SUFFIX, is_shard_file
+from weightzip.checkpoint.tree import json_depth
 from weightzip.checkpoint.write import Writer, fits_safetensors, open_writer, output_format, write, written_bytes
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "from_object",
     "has_possible_size",
     "is_shard_file",
+    "json_depth",
     "locate",
     "open_writer",
     "output_format",

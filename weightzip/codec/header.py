@@ -11,13 +11,14 @@ from itertools import islice
 
 import torch
 
-from weightzip.checkpoint import MAX_RANK, MAX_TENSORS, Layout, dtype_of, has_possible_size
+from weightzip.checkpoint import MAX_RANK, MAX_TENSORS, Layout, dtype_of, has_possible_size, json_depth
 from weightzip.container import VERSION
 from weightzip.errors import FormatError, LimitError
 from weightzip.interface import JSON, TensorSpec
 
 LOSSY_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 MAX_NAME_BYTES = 4096
+MAX_DEPTH = 8  # objects and lists inside each other, in all of a header but its layout, which holds a whole tree
 _COMMON_DTYPE = "float32"
 
 
@@ -86,6 +87,8 @@ class Header:
         _check_unicode(stored)
         if not isinstance(stored["codec"], str) or not isinstance(stored["meta"], dict):
             raise FormatError("the header's codec is malformed")
+        if 1 + json_depth(stored["meta"]) > MAX_DEPTH:
+            raise LimitError(f"the codec's settings in the header are nested deeper than {MAX_DEPTH}")
         tensors, exact = _parse_tensors(stored["tensors"])
         error = stored["error"]
         if not isinstance(error, list) or len(error) != 2 or not all(is_number(value) for value in error):

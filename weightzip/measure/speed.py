@@ -66,7 +66,7 @@ def _side_by_side(
 def _num_steps(snrs: Sequence[float], environment: Environment) -> int:
     """Two lossless codecs and ZipNN; for each ratio a search and a measurement; NNCodec's search, and its measurements."""
     zipnn = int(ZIPNN in environment.versions)
-    nncodec = 1 + len(snrs) if NNCODEC in environment.versions else 0
+    nncodec = 1 + len(snrs) if snrs and NNCODEC in environment.versions else 0
     return 2 + zipnn + 2 * len(snrs) + nncodec
 
 
@@ -106,7 +106,7 @@ class _Contest:
 
     def lossy(self, snrs: Sequence[float]) -> Iterator[Row]:
         """For each ratio a row of weightzip, then, where it is installed and works, one of NNCodec."""
-        parameters = self._parameters(snrs) if NNCODEC in self.environment.versions else {}
+        parameters = self._parameters(snrs) if snrs and NNCODEC in self.environment.versions else {}
         for wanted in snrs:
             peer = self._measure_peer(NNCODEC, wanted, parameters[wanted]) if parameters else None
             if peer is None:
