@@ -47,22 +47,27 @@ def layout_of(dtype: str) -> Layout:
 
 def cut(elements: Elements, layout: Layout) -> list[Plane]:
     """Planes [n] of elements [n], which are writable and aligned; uint8 up to 8 bits, else uint16."""
-    planes: list[Plane] = []
-    shift = 8 * layout.width
-    for bits in layout.bits:
-        shift -= bits
-        plane = np.empty(elements.size, plane_dtype(bits))
-        _take(elements, shift, (1 << bits) - 1, layout.is_float, plane)
-        planes.append(plane)
+    if layout.width == 1:
+        return [elements.astype(np.uint8)]
+    planes: list[Plane] = [np.empty(elements.size, plane_dtype(bits)) for bits in layout.bits]
+    for k, shift in _pairs(layout):
+        _take_two(elements, shift, layout.bits[k], layout.bits[k + 1], layout.is_float, planes[k], planes[k + 1])
     return planes
 
 
 def join(planes: list[Plane], layout: Layout, elements: Elements) -> None:
     """Fill elements [n] from what `cut` made of them."""
-    shift = 8 * layout.width
-    for k, (plane, bits) in enumerate(zip(planes, layout.bits, strict=True)):
-        shift -= bits
-        _put(plane, shift, k == 0, layout.is_float and k == len(planes) - 1, elements)
+    if layout.width == 1:
+        elements[:] = planes[0]
+        return
+    for k, shift in _pairs(layout):
+        is_last = k + 2 == len(planes)
+        _put_two(planes[k], planes[k + 1], shift, layout.bits[k + 1], k == 0, layout.is_float and is_last, elements)
+
+
+def _pairs(layout: Layout) -> list[tuple[int, int]]:
+    """For each two planes the number of the first, and the place of the second's lowest bit: two at a time halve the passes."""
+    return [(k, 8 * layout.width - sum(layout.bits[: k + 2])) for k in range(0, len(layout.bits), 2)]
 
 
 def plane_dtype(bits: int) -> np.dtype[np.unsignedinteger]:
@@ -71,28 +76,26 @@ def plane_dtype(bits: int) -> np.dtype[np.unsignedinteger]:
 
 
 @kernel
-def _take(elements, shift, mask, rotate, plane):  # type: ignore[no-untyped-def]
-    width = elements.itemsize * 8
-    if rotate:
-        for i in range(elements.size):
-            element = np.uint64(elements[i])
-            rotated = element << np.uint64(1) | element >> np.uint64(width - 1)
-            plane[i] = rotated >> np.uint64(shift) & np.uint64(mask)
-    else:
-        for i in range(elements.size):
-            plane[i] = np.uint64(elements[i]) >> np.uint64(shift) & np.uint64(mask)
+def _take_two(elements, shift, high_bits, low_bits, rotate, high, low):  # type: ignore[no-untyped-def]
+    """Fill two planes [n] that lie side by side, the lower one `shift` bits from the bottom."""
+    top = np.uint64(elements.itemsize * 8 - 1)
+    for i in range(elements.size):
+        element = np.uint64(elements[i])
+        if rotate:
+            element = element << np.uint64(1) | element >> top
+        element >>= np.uint64(shift)
+        low[i] = element & np.uint64((1 << low_bits) - 1)
+        high[i] = element >> np.uint64(low_bits) & np.uint64((1 << high_bits) - 1)
 
 
 @kernel
-def _put(plane, shift, is_first, rotate, elements):  # type: ignore[no-untyped-def]
-    if is_first:
-        for i in range(elements.size):
-            elements[i] = np.uint64(plane[i]) << np.uint64(shift)
-    else:
-        for i in range(elements.size):
-            elements[i] |= np.uint64(plane[i]) << np.uint64(shift)
-    if rotate:
-        last = np.uint64(elements.itemsize * 8 - 1)
-        for i in range(elements.size):
-            element = np.uint64(elements[i])
-            elements[i] = element >> np.uint64(1) | (element & np.uint64(1)) << last
+def _put_two(high, low, shift, low_bits, is_first, rotate, elements):  # type: ignore[no-untyped-def]
+    """Put them back, and the sign as well, once all planes are there (rotate)."""
+    top = np.uint64(elements.itemsize * 8 - 1)
+    for i in range(elements.size):
+        element = (np.uint64(high[i]) << np.uint64(low_bits) | np.uint64(low[i])) << np.uint64(shift)
+        if not is_first:
+            element |= np.uint64(elements[i])
+        if rotate:
+            element = element >> np.uint64(1) | (element & np.uint64(1)) << top
+        elements[i] = element

@@ -34,7 +34,7 @@ _PIECE = 1 << 20  # bytes read at a time where nothing is kept
 class Container:
     """An open file: its header (a JSON object), and its other sections, which are read when they are asked for.
 
-    sections: each checked against its hash whenever it is read; DamagedFileError where it does not match.
+    sections: each checked against its hash before it is given; DamagedFileError where it does not match.
     section_bytes: what each part of the file takes; sums to its size. "header" includes preamble and table of contents.
     """
 
@@ -86,6 +86,7 @@ class _File:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file, self.name, self._lock = file, name, threading.Lock()
+        self.in_memory = isinstance(file, io.BytesIO)
         self.size = file.seek(0, io.SEEK_END)
 
     def read(self, start: int, length: int) -> bytes:
@@ -110,9 +111,11 @@ class _Sections(Mapping[str, bytes]):
     def __init__(self, file: _File, entries: list[Entry]) -> None:
         self._file = file
         self._entries = {entry.name: entry for entry in entries}
+        self._are_right = False  # as they were checked in memory, where nothing changes any more
 
     def __getitem__(self, name: str) -> bytes:
-        return _read(self._file, self._entries[name])
+        entry = self._entries[name]
+        return self._file.read(entry.start, entry.length) if self._are_right else _read(self._file, entry)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -124,6 +127,7 @@ class _Sections(Mapping[str, bytes]):
         for entry in self._entries.values():
             if self._file.digest(entry.start, entry.length) != entry.digest:
                 raise _damaged(self._file, entry)
+        self._are_right = self._file.in_memory
 
 
 def _container(file: _File) -> Container:

@@ -22,7 +22,7 @@ def pack(header: Mapping[str, JSON], sections: Mapping[str, bytes]) -> bytes:
     ({'preset': 'paper'}, {'latents': b'abc'})
     """
     entries = [(name, len(data), sha256(data)) for name, data in sections.items()]
-    return pack_head(header, entries) + b"".join(sections.values())
+    return b"".join([pack_head(header, entries), *sections.values()])
 
 
 class ContainerWriter:
