@@ -26,14 +26,18 @@ def times(ratio: float) -> str:
 
 def compressed(summary: Summary) -> Iterator[str]:
     """What compressing came to, in a few lines."""
-    ratio = summary["ratio"]
-    factor = f"{times(ratio)} smaller" if ratio >= 1 else f"{times(1 / ratio)} larger"
     yield (
         f"{summary['input']} -> {summary['output']}: {summary['input_bytes']:,} -> {summary['file_bytes']:,} bytes, "
-        f"{factor} ({summary['bits_per_weight']:.2f} bits per weight)"
+        f"{_change(summary['ratio'])} ({summary['bits_per_weight']:.2f} bits per weight)"
     )
     yield from both_ratios(summary)
     yield from quality(summary)
+
+
+def _change(ratio: float) -> str:
+    if ratio == 0:
+        return "for tensors without values"
+    return f"{times(ratio)} smaller" if ratio >= 1 else f"{times(1 / ratio)} larger"
 
 
 def both_ratios(summary: Summary) -> Iterator[str]:

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from weightzip.cli.output import Output
-from weightzip.errors import WeightzipError
+from weightzip.errors import WeightzipError, is_out_of_memory
 
 _FAILED = 1
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -72,20 +72,20 @@ def _describe(error: BaseException) -> tuple[str, int]:
             return str(error), error.exit_code
         case click.ClickException():
             return error.format_message(), error.exit_code
-        case MemoryError():
+        case _ if is_out_of_memory(error):
             return "not enough memory; close other programs or use a machine with more", _FAILED
         case OSError(strerror=str(reason)):
             return f"{error.filename}: {reason}" if error.filename is not None else reason, _FAILED
-        case _ if _is_out_of_memory(error):
+        case _ if _is_out_of_device_memory(error):
             return "not enough memory on the device; use --device cpu or a machine with more", _FAILED
         case _:
             name = type(error).__name__
             return f"internal error: {name}: {error} (run with -v for the traceback)", _FAILED
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch's own errors of this kind, told apart without importing torch."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+def _is_out_of_device_memory(error: BaseException) -> bool:
+    """Torch's own error of this kind, told apart without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def _discard_stdout() -> None:

@@ -13,7 +13,7 @@ from weightzip.cli.output import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
-_MAX_SEED = 2**32 - 1
+SEED = click.IntRange(0, 2**32 - 1)
 _UNITS = {"": 1, "b": 1} | {
     prefix + suffix: base**power
     for power, prefix in enumerate("kmgt", start=1)
@@ -54,9 +54,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what exists.")
-seed_option = click.option(
-    "--seed", metavar="N", type=click.IntRange(0, _MAX_SEED), default=0, help="Of all randomness.  [default: 0]"
-)
+seed_option = click.option("--seed", metavar="N", type=SEED, default=0, help="Of all randomness.  [default: 0]")
 threads_option = click.option(
     "--threads", metavar="N", type=click.IntRange(min=1), help="Threads to compute with.  [default: one per core]"
 )

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from weightzip.cli.describe import new_table, times
-from weightzip.cli.options import PATH, Command, parse_bytes
+from weightzip.cli.options import PATH, SEED, Command, parse_bytes
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
 from weightzip.errors import UsageError
@@ -21,16 +21,13 @@ if TYPE_CHECKING:
     from weightzip.measure.footprint import Footprint, Run
 
 _DTYPES = ("float32", "bfloat16", "float16")  # as `weightzip.measure.synthetic` has them, which would import torch
-_MAX_SEED = 2**32 - 1
 _OPTIONS = (
     click.option(
         "--synthetic", metavar="SIZE", callback=parse_bytes, help="Memory of whole runs on a made-up checkpoint, e.g. 4GB."
     ),
     click.option("--largest", metavar="SIZE", callback=parse_bytes, help="Its largest tensor.  [default: a sixteenth]"),
     click.option("--dtype", type=click.Choice(_DTYPES), default="float32", show_default=True, help="Of its weights."),
-    click.option(
-        "--seed", metavar="N", type=click.IntRange(0, _MAX_SEED), default=0, show_default=True, help="Of its weights."
-    ),
+    click.option("--seed", metavar="N", type=SEED, default=0, show_default=True, help="Of its weights."),
     click.option("--folder", metavar="FOLDER", type=PATH, help="Where to write it.  [default: where temporary files go]"),
 )
 _OF_SYNTHETIC = {name: f"--{name}" for name in ("largest", "dtype", "seed", "folder")}

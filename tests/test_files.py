@@ -122,7 +122,7 @@ def test_the_source_is_never_an_output(tmp_path, force):
     link.symlink_to(source)
     for output in (source, tmp_path / "." / "model.pt", link):
         with pytest.raises(OutputError, match="are the same file"):
-            check_output(output, source=source, force=force)
+            check_output(output, sources=[source], force=force)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -145,6 +145,64 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_a_name_too_long_is_refused(tmp_path):
     with pytest.raises(OutputError, match="choose another name"), atomic_path(tmp_path / ("x" * 300)) as temporary:
         check_output(temporary.with_name("x" * 300))
+
+
+def test_a_name_of_long_characters_is_no_name_too_long(tmp_path):
+    target = tmp_path / ("ü" * 120 + ".wz")
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_name_with_a_zero_byte_is_refused(tmp_path):
+    with pytest.raises(OutputError, match="choose another name"):
+        check_output(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_file_is_not_replaced(tmp_path, force):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="is a device or the like"):
+        check_output(tmp_path / "pipe", force=force)
+
+
+def test_a_link_to_nowhere_is_there_already(tmp_path):
+    (tmp_path / "link.wz").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(tmp_path / "link.wz")
+    check_output(tmp_path / "link.wz", force=True)
+
+
+def _write_late(target):
+    with atomic_path(target, force=False) as temporary:
+        temporary.write_bytes(b"new")
+        target.write_bytes(b"precious")
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", _refuse)
+    target = tmp_path / "out.wz"
+    with pytest.raises(OutputError, match="exists already"):
+        _write_late(target)
+    assert target.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def _refuse(*_):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_without_force_a_new_file_is_written_all_the_same(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", _refuse)
+    target = tmp_path / "out.wz"
+    with atomic_path(target, force=False) as temporary:
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_space_is_checked_against_the_disk_of_the_output(tmp_path):

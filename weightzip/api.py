@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from weightzip import checkpoint as checkpoints
 from weightzip import compressing, restoring
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, plan_for
+from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, exact_names, plan_for
 from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, TargetError, UsageError
-from weightzip.files import check_output
+from weightzip.files import check_output, is_folder
 from weightzip.interface import JSON
 from weightzip.progress import Progress, silent
 from weightzip.restoring import Restored
@@ -72,17 +72,20 @@ def compress(
     destination = Path(output) if output is not None else _default_destination(path)
     if path is not None and _is_packed(path):
         raise CheckpointError(f"{path}: is a .wz file already; `weightzip restore {path}` gives its checkpoint back")
+    origin = checkpoints.Origin.of(path)
     if not dry_run:
-        check_output(destination, source=path, force=force)
+        check_output(destination, sources=origin.files, force=force)
     job = load_task(task) if isinstance(task, str) else task
-    with limited_threads(threads):
+    with limited_threads(threads), compressing.telling(str(path or "the source")):
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(_plain(source))
         if include or exclude:
             model = replace(model, weights=compressing.select(model, _patterns(include), _patterns(exclude)))
+        model = replace(model, weights=model.weights - exact_names(model, target.exact_bits(model)))
         measure = _measure(job, model) if job is not None else None
         plan = _plan(model, preset, target, lossless, measure, replace(vae or VAESettings(), seed=seed), place, progress)
-        with compressing.output_path(destination, dry_run=dry_run) as temporary:
+        with compressing.output_path(destination, force=force, dry_run=dry_run) as temporary:
             written = compressing.write(model, plan, temporary, progress, digests=verify)
+            origin.check()
             if verify:
                 compressing.verify(temporary, written, destination, progress)
             metric = _metric(job, model, compressing.restored(temporary, destination), max_drop) if job is not None else None
@@ -142,21 +145,30 @@ def restore_to(
 
 
 def load_into(module: nn.Module, file: str | Path) -> None:
-    """Load a .wz file's weights into a module. Raises CheckpointError where keys or shapes do not fit; it stays as it was."""
-    state = read_state(file)
-    before = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    odd = [key for key in before.keys() & state.keys() if before[key] != state[key].shape]
+    """Load the weights of a .wz file, or of any checkpoint, into a module, with whatever else its `load_state_dict` takes.
+
+    Raises CheckpointError where keys or shapes do not fit; the module stays as it was.
+    """
+    state = checkpoints.with_prefix_of(module, read_state(file))
+    own = module.state_dict()
+    shapes = {key: (_shape(state[key]), _shape(own[key])) for key in own if key in state}
+    odd = [key for key, (found, wanted) in shapes.items() if found != wanted]
     try:
         if odd:
-            found, wanted = list(state[odd[0]].shape), list(before[odd[0]])
+            found, wanted = shapes[odd[0]]
             raise RuntimeError(f"{odd[0]} has the shape {found}, where the module has {wanted}")
-        for missing, where in ((before.keys() - state.keys(), "the file"), (state.keys() - before.keys(), "the module")):
+        for missing, where in ((own.keys() - state.keys(), "the file"), (state.keys() - own.keys(), "the module")):
             if missing:
                 raise RuntimeError(f"{where} lacks {', '.join(sorted(missing)[:5])}")
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{file}: does not fit the module: {reason}") from error
+
+
+def _shape(value: object) -> list[int] | None:
+    """A tensor's; None for what a module keeps besides tensors."""
+    return list(value.shape) if isinstance(value, Tensor) else None
 
 
 def info(file: str | Path) -> Summary:
@@ -175,13 +187,13 @@ def test(file: str | Path, *, memory: int | None = None, progress: Progress = si
         return opened.summary(start)
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """A model's state dict, without `module.` prefixes, out of any checkpoint or .wz file."""
-    if Path(path).suffix == ".wz":
+def read_state(path: str | Path) -> dict[str, object]:
+    """What a module loads, out of any checkpoint or .wz file: `checkpoint.module_state`."""
+    if _is_packed(Path(path)):
         with restoring.opened(path) as opened:
-            return opened.state(None, strip_prefix=True)
+            return opened.module_state()
     model = checkpoints.read(Path(path))
-    return checkpoints.state_dict(model.layout, model.tensors, strip_prefix=True)
+    return checkpoints.module_state(model.layout, model.tensors)
 
 
 def _check_options(
@@ -213,16 +225,18 @@ def _plain(source: object) -> object:
 
 def _is_packed(path: Path) -> bool:
     try:
+        if not path.is_file():  # a pipe would wait for somebody to write
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:
+    except (OSError, ValueError):
         return False  # reading the checkpoint will say what is wrong with it
 
 
 def _default_destination(path: Path | None) -> Path:
     if path is None or not path.name:
         return Path("model.wz")
-    if path.is_dir():  # whose name may have a dot anywhere
+    if is_folder(path):  # whose name may have a dot anywhere
         return path.parent / f"{path.resolve().name}.wz"
     if path.name.endswith(checkpoints.INDEX_SUFFIX):
         return path.with_name(f"{path.name.removesuffix(checkpoints.INDEX_SUFFIX) or 'model'}.wz")
@@ -248,7 +262,7 @@ def _plan(
 
 def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], float]:
     def measure(tensors: dict[str, Tensor]) -> float:
-        return evaluate_state(job, checkpoints.state_dict(model.layout, tensors, strip_prefix=True))
+        return evaluate_state(job, checkpoints.module_state(model.layout, tensors))
 
     return measure
 

@@ -17,9 +17,16 @@ from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import Encoding, Header, Plan, decode_container, decode_parts, naming, read_header, specs_of
+from weightzip.codec import Encoding, Header, Plan, decode_container, decode_parts, naming, read_header
 from weightzip.container import ContainerWriter, open_container
-from weightzip.errors import DamagedFileError, OutputError, UsageError
+from weightzip.errors import (
+    DamagedFileError,
+    LimitError,
+    OutputError,
+    UsageError,
+    WeightzipError,
+    is_out_of_memory,
+)
 from weightzip.files import atomic_path
 from weightzip.progress import Progress, ProgressEvent
 
@@ -35,13 +42,29 @@ class Written:
     digests: dict[str, Digest]
 
 
+@contextlib.contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Say in one line that what is called `name` goes over a limit of files, or takes more memory than there is."""
+    try:
+        yield
+    except LimitError:
+        with naming(name):
+            raise
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise WeightzipError(
+            f"{name}: takes more memory to compress than there is; free some, or use fewer --threads"
+        ) from error
+
+
 def select(model: Checkpoint, include: Collection[str], exclude: Collection[str]) -> frozenset[str]:
     """The names of the weights that may be coded lossily: those that `include` names, if it names any, but no `exclude`.
 
     Both are patterns as the shell has them, for keys of the state dict, with or without what all of them begin with. Weights
     that are shared go by each of their keys. Raises UsageError for a pattern that fits no weight.
     """
-    places = checkpoints.locate(model.layout, specs_of(model.tensors))
+    places = checkpoints.locate(model.layout, checkpoints.specs_of(model.tensors))
     keys = {key: place.base for key, place in places.items()} | {name: name for name in model.weights}
     keys |= {key.removeprefix(model.layout.prefix): base for key, base in keys.items()}
 
@@ -57,10 +80,10 @@ def select(model: Checkpoint, include: Collection[str], exclude: Collection[str]
 
 
 @contextlib.contextmanager
-def output_path(destination: Path, *, dry_run: bool) -> Iterator[Path]:
+def output_path(destination: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
     """Where to write: a temporary file that becomes `destination` if the block succeeds, or that nothing becomes of."""
     if not dry_run:
-        with atomic_path(destination) as temporary:
+        with atomic_path(destination, force=force) as temporary:
             yield temporary
         return
     try:

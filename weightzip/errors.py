@@ -1,5 +1,9 @@
 """Every error weightzip raises, in one tree. Each carries the exit code of the command line."""
 
+import errno
+
+_TOLD_BY_TORCH = ("can't allocate memory", "cannot allocate memory", "not enough memory")  # in a RuntimeError
+
 
 class WeightzipError(Exception):
     """Base of all errors: one line that says what, where, and what to do about it."""
@@ -66,3 +70,14 @@ class TaskError(WeightzipError):
 
 class MeasurementError(WeightzipError):
     """A codec that is measured in a process of its own failed; the message says which and how."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine's memory has run out, as Python, the system or torch say it; not that of a device."""
+    match error:
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return True
+        case RuntimeError():
+            return any(words in str(error).lower() for words in _TOLD_BY_TORCH)
+        case _:
+            return False

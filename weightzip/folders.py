@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weightzip.errors import OutputError
 from weightzip.files import sync as _sync
-from weightzip.files import sync_folder
+from weightzip.files import sync_folder, temporary_prefix
 
 
 @contextlib.contextmanager
@@ -45,13 +45,13 @@ def replaced_folder(folder: Path, *, may_go: Callable[[Path], bool] | None) -> I
     target = folder.absolute()
     _check_replaceable(folder, may_go)
     with contextlib.ExitStack() as cleaning, _told(folder):
-        prefix = f".{folder.name[:100]}."
-        scratch = tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp", dir=target.parent, ignore_cleanup_errors=True)
+        scratch = tempfile.TemporaryDirectory(
+            prefix=temporary_prefix(target), suffix=".tmp", dir=target.parent, ignore_cleanup_errors=True
+        )
         staging = Path(cleaning.enter_context(scratch)) / "new"
         staging.mkdir()
         yield staging
-        for path in staging.iterdir():
-            _sync(path)
+        _sync_all(staging)
         _check_replaceable(folder, may_go)  # once more, as much time has passed
         _swap(staging, target)
         sync_folder(target.parent)
@@ -90,14 +90,22 @@ def _staging(folder: Path, cleaning: contextlib.ExitStack) -> Path:
 
 
 def _publish(staging: Path, folder: Path) -> None:
-    for path in staging.iterdir():
-        _sync(path)
+    _sync_all(staging)
     if folder.is_dir():
         for path in sorted(staging.iterdir()):
             path.replace(folder / path.name)
+        sync_folder(folder)
     else:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
+        sync_folder(folder.absolute().parent)
+
+
+def _sync_all(folder: Path) -> None:
+    """Make a folder of files last: what they hold, and their names."""
+    for path in folder.iterdir():
+        _sync(path)
+    sync_folder(folder)
 
 
 @contextlib.contextmanager

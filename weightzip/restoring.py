@@ -23,7 +23,6 @@ from weightzip.codec import (
     naming,
     part_sizes,
     read_header,
-    specs_of,
 )
 from weightzip.container import Container, open_container
 from weightzip.errors import UsageError
@@ -71,13 +70,19 @@ class Opened:
     path: Path
     places: Mapping[str, checkpoints.Location]
 
-    def state(self, memory: int | None, progress: Progress = silent, *, strip_prefix: bool = False) -> dict[str, Tensor]:
+    def state(self, memory: int | None, progress: Progress = silent) -> dict[str, Tensor]:
         """The model's state dict. Raises LimitError where that takes more than `memory` bytes."""
         progress(ProgressEvent("restoring", 0, 1))
         decoded = decode_container(self.container, self.header, str(self.path), memory=memory)
         progress(ProgressEvent("restoring", 1, 1))
         with naming(str(self.path)):
-            return checkpoints.state_dict(self.header.layout, decoded.tensors, strip_prefix=strip_prefix)
+            return checkpoints.state_dict(self.header.layout, decoded.tensors)
+
+    def module_state(self) -> dict[str, object]:
+        """What a module loads: see `checkpoint.module_state`."""
+        decoded = decode_container(self.container, self.header, str(self.path))
+        with naming(str(self.path)):
+            return checkpoints.module_state(self.header.layout, decoded.tensors)
 
     def tensor(self, name: str, memory: int | None = None) -> Tensor:
         """One tensor, by its key in the state dict or by its name in the file; the others are not decoded."""
@@ -156,13 +161,13 @@ def write(file: Opened, output: Path, tensor: str | None, memory: int | None, fo
     layout, specs = file.header.layout, file.header.tensors
     fmt = checkpoints.output_format(output, layout)
     folder = fmt == "shards" and tensor is None
-    check_output(output, source=file.path, force=force, folder=folder)
+    check_output(output, sources=[file.path], force=force, folder=folder)
     if tensor is None:
         file.check_memory(memory)
         source: Iterable[tuple[str, Tensor]] = file.parts(progress)
     else:
         single = checkpoints.from_object({tensor: file.tensor(tensor, memory)}, output.name)
-        layout, source, specs = single.layout, single.tensors.items(), specs_of(single.tensors)
+        layout, source, specs = single.layout, single.tensors.items(), checkpoints.specs_of(single.tensors)
         fmt = "safetensors" if fmt == "shards" else fmt
     with naming(str(file.path)):
         num_bytes = checkpoints.written_bytes(layout, specs, fmt)
@@ -184,7 +189,7 @@ def _write(
     force: bool,
 ) -> None:
     may_go = checkpoints.is_shard_file if force else None
-    target = replaced_folder(output, may_go=may_go) if fmt == "shards" else atomic_path(output)
+    target = replaced_folder(output, may_go=may_go) if fmt == "shards" else atomic_path(output, force=force)
     with naming(str(output)), target as temporary, checkpoints.open_writer(layout, specs, temporary, fmt) as writer:
         for name, tensor in source:
             writer.put(name, tensor)

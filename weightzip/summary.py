@@ -49,7 +49,7 @@ class Summary(TypedDict):
 
 def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, output: str, seconds: float) -> Summary:
     """The summary of a file with this header, whose parts take these many bytes."""
-    from weightzip.checkpoint import dtype_of
+    from weightzip.checkpoint import num_bytes
     from weightzip.codec import section_kind
 
     file_bytes = sum(section_bytes.values())
@@ -81,7 +81,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
                 shape=list(spec.shape),
                 dtype=spec.dtype,
                 coding="exact" if spec.name in header.exact else "lossy",
-                bytes=spec.num_elements * dtype_of(spec.dtype).itemsize,
+                bytes=num_bytes(spec),
             )
             for spec in header.tensors
         ],

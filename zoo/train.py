@@ -61,7 +61,7 @@ def train(name: str, seed: int = 0, progress: Progress = silent, output: Path | 
     epochs = _fit(model, item.recipe, mnist(train=True), seed, progress)
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     if output is not None:
-        with atomic_path(output) as temporary:
+        with atomic_path(output, force=force) as temporary:
             temporary.write_bytes(save(state))
     return Trained(name, state, accuracy(model, mnist(train=False)), epochs, time.monotonic() - start)
 

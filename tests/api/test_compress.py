@@ -12,7 +12,16 @@ import weightzip
 from weightzip import compressing
 from weightzip.api import restore_to
 from weightzip.container import ContainerWriter
-from weightzip.errors import CheckpointError, DamagedFileError, OutputError, TargetError, UsageError
+from weightzip.errors import (
+    CheckpointError,
+    DamagedFileError,
+    LimitError,
+    OutputError,
+    TargetError,
+    UnsupportedCheckpointError,
+    UsageError,
+    WeightzipError,
+)
 
 
 def files_in(folder):
@@ -439,3 +448,107 @@ def test_every_dtype_within_an_error(folder):
     }
     state["fp4"] = torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
     assert weightzip.compress(state, "out.wz", max_error=0.01)["max_abs_error"] <= 0.01
+
+
+def test_a_mask_beside_weights_comes_back_exactly(folder):
+    mask = torch.tril(torch.ones(1, 1, 64, 64))
+    state = {"attn.weight": torch.randn(64, 64), "attn.bias": mask, "logit_scale": torch.tensor(4.6052)}
+    weightzip.compress(state, "out.wz")
+    restored = weightzip.restore("out.wz")
+    assert torch.equal(restored["attn.bias"], mask)
+    assert torch.equal(restored["logit_scale"], state["logit_scale"])
+    assert not torch.equal(restored["attn.weight"], state["attn.weight"])
+
+
+@pytest.mark.parametrize("ratio", [10, 100])
+def test_a_ratio_is_met_though_exact_storage_takes_more(folder, ratio):
+    ternary = torch.randint(-1, 2, (300, 300), generator=torch.Generator().manual_seed(0)).float()
+    summary = weightzip.compress({"w": ternary}, "out.wz", ratio=ratio)
+    assert summary["ratio"] >= ratio
+    assert (summary["max_abs_error"] == 0) == (ratio == 10)
+
+
+@pytest.fixture
+def two_shards(folder):
+    """A folder of two shards and their index."""
+    (folder / "m").mkdir()
+    keys = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    for key, name in keys.items():
+        save_file({key: torch.randn(20, 20)}, folder / "m" / name)
+    (folder / "m" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": keys}))
+    return folder / "m"
+
+
+@pytest.mark.parametrize("named", ["", "model.safetensors.index.json"])
+@pytest.mark.parametrize("output", ["model-1.safetensors", "model.safetensors.index.json"])
+def test_a_part_of_the_source_is_never_the_output(two_shards, named, output):
+    before = {path: path.read_bytes() for path in two_shards.iterdir()}
+    with pytest.raises(OutputError, match="same file"):
+        weightzip.compress(two_shards / named, two_shards / output, force=True)
+    assert {path: path.read_bytes() for path in two_shards.iterdir()} == before
+
+
+def test_a_file_beside_the_shards_may_be_replaced(two_shards):
+    for force in (False, True):
+        weightzip.compress(two_shards, two_shards / "packed.wz", force=force)
+    assert sorted(weightzip.restore(two_shards / "packed.wz")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("shape", ["file", "shards"])
+def test_a_source_that_changes_meanwhile_is_noticed(folder, source, two_shards, shape, monkeypatch):
+    changed = source if shape == "file" else two_shards / "model-2.safetensors"
+    write = compressing.write
+
+    def slowly(*arguments, **options):
+        written = write(*arguments, **options)
+        os.utime(changed, ns=(0, 0))
+        return written
+
+    monkeypatch.setattr(compressing, "write", slowly)
+    with pytest.raises(CheckpointError, match="was changed while it was read"):
+        weightzip.compress(source if shape == "file" else two_shards, "out.wz")
+    assert not Path("out.wz").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_said_in_one_line(folder, source, monkeypatch, error):
+    def greedy(*_, **__):
+        raise error
+
+    monkeypatch.setattr(compressing, "write", greedy)
+    with pytest.raises(WeightzipError, match="takes more memory to compress") as raised:
+        weightzip.compress(source, "out.wz")
+    assert str(raised.value).startswith(str(source))
+    assert files_in(folder) == ["net.pt"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_lost(folder, source, monkeypatch):
+    write = compressing.write
+
+    def slowly(*arguments, **options):
+        Path("out.wz").write_text("precious")
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(compressing, "write", slowly)
+    with pytest.raises(OutputError, match="exists already"):
+        weightzip.compress(source, "out.wz")
+    assert Path("out.wz").read_text() == "precious"
+
+
+def test_what_no_file_holds_is_named(folder):
+    torch.save({"w": torch.ones(3), "text": "x" * (17 << 20)}, "long.pt")
+    with pytest.raises(LimitError, match=r"^long\.pt: the header takes"):
+        weightzip.compress("long.pt")
+
+
+def test_a_name_too_long_is_told_before_anything_is_done(folder, monkeypatch):
+    monkeypatch.setattr(compressing, "write", None)
+    save_file({"x" * 5000: torch.ones(3)}, "long.safetensors")
+    with pytest.raises(UnsupportedCheckpointError, match=r"^long\.safetensors: the name 'xxx.*longer than 4096 bytes"):
+        weightzip.compress("long.safetensors")
+
+
+def test_a_pipe_is_no_source(folder):
+    os.mkfifo("pipe.pt")
+    with pytest.raises(CheckpointError, match="is no file"):
+        weightzip.compress("pipe.pt", "out.wz")

@@ -288,6 +288,54 @@ def test_a_prefix_that_all_keys_share_is_no_obstacle():
     assert torch.equal(source.layer.weight, target.layer.weight)
 
 
+class Wrapper(nn.Module):
+    """Whose only child has the name that DataParallel gives."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.module = net
+
+
+@pytest.mark.parametrize("source", [Net, lambda: nn.DataParallel(Net()), lambda: Wrapper(Net()), lambda: torch.compile(Net())])
+@pytest.mark.parametrize("target", [Net, lambda: nn.DataParallel(Net()), lambda: Wrapper(Net()), lambda: torch.compile(Net())])
+def test_whatever_wraps_the_modules(source, target):
+    module, other = source(), target()
+    weightzip.compress(module, "net.wz", lossless=True)
+    weightzip.load_into(other, "net.wz")
+    for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+class Counting(nn.Linear):
+    """A layer with a state that is no tensor."""
+
+    count = 0
+
+    def get_extra_state(self):
+        return {"count": self.count}
+
+    def set_extra_state(self, state):
+        self.count = state["count"]
+
+
+@pytest.mark.parametrize("wrap", [lambda module: module, nn.DataParallel])
+def test_what_a_module_keeps_besides_tensors_is_loaded_as_well(wrap):
+    source, target = wrap(nn.Sequential(Counting(3, 2))), nn.Sequential(Counting(3, 2))
+    for layer in source.modules():
+        layer.count = 3
+    weightzip.compress(source, "net.wz", lossless=True)
+    weightzip.load_into(target, "net.wz")
+    assert target[0].count == 3
+    assert all(isinstance(value, torch.Tensor) for value in weightzip.restore("net.wz").values())
+
+
+def test_a_file_is_known_by_its_content_not_its_name():
+    source, target = Net(), Net()
+    weightzip.compress(source, "net.packed", lossless=True)
+    weightzip.load_into(target, "net.packed")
+    assert torch.equal(source.layer.weight, target.layer.weight)
+
+
 @pytest.mark.parametrize("module", [nn.Linear(50, 40), nn.Sequential(nn.Linear(3, 3))])
 def test_a_module_that_does_not_fit(module):
     weightzip.compress(Net(), "net.wz")

@@ -8,10 +8,8 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from weightzip.checkpoint.dtypes import dtype_name
 from weightzip.checkpoint.places import children, tensors_in
 from weightzip.checkpoint.quiet import no_warnings
-from weightzip.interface import TensorSpec
 
 DTYPES = [
     torch.bool,
@@ -150,11 +148,6 @@ def trees(draw):
     tree = fill(draw(SHAPES), pool)
     roots = [{"model": tree, "t": pool[0]}, [tree, pool[0]], {"state_dict": {"w": pool[0]}, "x": tree}]
     return roots[draw(st.integers(0, 2))]
-
-
-def specs_of(tensors):
-    """What is known of tensors before they are there."""
-    return [TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in tensors.items()]
 
 
 def fill(node, pool):

@@ -1,10 +1,9 @@
 import pytest
 import torch
-from checkpoint_trees import bits, specs_of, trees
+from checkpoint_trees import bits, trees
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from weightzip.checkpoint import apply_view, from_object, locate, state_dict, written_bytes
+from weightzip.checkpoint import apply_view, from_object, locate, specs_of, state_dict, written_bytes
 from weightzip.errors import FormatError
 from weightzip.interface import TensorSpec
 
@@ -12,11 +11,11 @@ SHARED = torch.arange(24.0)
 
 
 @settings(max_examples=80)
-@given(trees(), st.booleans())
-def test_every_tensor_is_where_it_is_said_to_be(tree, strip_prefix):
+@given(trees())
+def test_every_tensor_is_where_it_is_said_to_be(tree):
     checkpoint = from_object(tree)
-    expected = state_dict(checkpoint.layout, checkpoint.tensors, strip_prefix=strip_prefix)
-    places = locate(checkpoint.layout, specs_of(checkpoint.tensors), strip_prefix=strip_prefix)
+    expected = state_dict(checkpoint.layout, checkpoint.tensors)
+    places = locate(checkpoint.layout, specs_of(checkpoint.tensors))
     assert list(places) == list(expected)
     for key, place in places.items():
         tensor = apply_view(checkpoint.tensors[place.base], place.view)

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from weightzip.checkpoint import from_object, read, release
+from weightzip.devices import physical_memory
+from weightzip.errors import UnsupportedCheckpointError
 
 
 def resident(path):
@@ -65,3 +68,51 @@ def test_what_is_mapped(path, tmp_path):
     torch.save(STATE, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert not read(tmp_path / "old.pt").mapped
     assert not from_object(STATE).mapped
+
+
+def test_strided_tensors_are_not_copied_when_they_are_read(tmp_path):
+    wide = torch.arange(6000, dtype=torch.float32).reshape(60, 100)
+    tree = {
+        "turned": wide.mT,
+        "last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "part": wide.clone()[:, 10:20],
+    }
+    torch.save(tree, tmp_path / "model.pt")
+    checkpoint = read(tmp_path / "model.pt")
+    for name, tensor in tree.items():
+        assert checkpoint.tensors[name].stride() == tensor.stride()
+        assert torch.equal(checkpoint.dense(name), tensor)
+        assert checkpoint.dense(name).is_contiguous()
+
+
+def write_header(path, header, *, odd=False):
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8 + odd)
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    return 8 + len(text)
+
+
+def test_values_that_do_not_lie_as_torch_needs_them(tmp_path):
+    tensor = torch.randn(5, 3)
+    start = write_header(
+        tmp_path / "odd.safetensors", {"w": {"dtype": "F32", "shape": [5, 3], "data_offsets": [0, 60]}}, odd=True
+    )
+    assert start % 4
+    with (tmp_path / "odd.safetensors").open("ab") as file:
+        file.write(tensor.numpy().tobytes())
+    assert torch.equal(read(tmp_path / "odd.safetensors").tensors["w"], tensor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files with holes may take space")
+def test_a_file_larger_than_memory(tmp_path):
+    size = 4 * physical_memory()
+    start = write_header(tmp_path / "huge.safetensors", {"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+    os.truncate(tmp_path / "huge.safetensors", start + size)
+    assert read(tmp_path / "huge.safetensors").tensors["w"][size - 1] == 0
+
+
+def test_a_dtype_that_torch_lacks(tmp_path):
+    start = write_header(tmp_path / "new.safetensors", {"w": {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}})
+    os.truncate(tmp_path / "new.safetensors", start + 3)
+    with pytest.raises(UnsupportedCheckpointError, match="F6_E2M3"):
+        read(tmp_path / "new.safetensors")

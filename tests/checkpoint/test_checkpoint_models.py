@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from weightzip.checkpoint import from_object, state_dict
+from weightzip.checkpoint import from_object, module_state, state_dict
 
 
 def weights(*names):
@@ -43,6 +43,19 @@ def test_several_models_of_equal_standing():
     assert checkpoint.weights == {"generator.a", "discriminator.a", "discriminator.b"}
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_copy_of_the_model_is_known_by_its_keys(prefix):
+    checkpoint = from_object({"model": weights("a", "b"), "ema": {"decay": 0.9, "shadow": weights(f"{prefix}a", f"{prefix}b")}})
+    assert checkpoint.weights == {"a", "b", f"ema.shadow.{prefix}a", f"ema.shadow.{prefix}b"}
+
+
+def test_what_else_stands_beside_a_model_is_not_weights():
+    moments = {"m": [torch.ones(2)], "v": [torch.ones(2)]}
+    checkpoint = from_object({"net": weights("a"), "adam": moments, "replay": weights("obs"), "stats": {"x": weights("mean")}})
+    assert checkpoint.weights == {"a"}
+    assert {"adam.m.0", "replay.obs", "stats.x.mean"} <= set(checkpoint.tensors)
+
+
 def test_nested_tree_of_weights():
     checkpoint = from_object({"dense": {"kernel": torch.ones(2), "norm": weights("scale")}, "layers": [weights("w")]})
     assert list(state_dict(checkpoint.layout, checkpoint.tensors)) == ["dense.kernel", "dense.norm.scale", "layers.0.w"]
@@ -60,7 +73,7 @@ def test_common_prefix_is_recorded_and_given_back(prefix):
     checkpoint = from_object(weights(f"{prefix}a", f"{prefix}b.c"))
     assert list(checkpoint.tensors) == ["a", "b.c"]
     assert list(state_dict(checkpoint.layout, checkpoint.tensors)) == [f"{prefix}a", f"{prefix}b.c"]
-    assert list(state_dict(checkpoint.layout, checkpoint.tensors, strip_prefix=True)) == ["a", "b.c"]
+    assert list(module_state(checkpoint.layout, checkpoint.tensors)) == ["a", "b.c"]
     assert checkpoint.layout.prefix == prefix
 
 

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict, defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,23 +58,60 @@ def test_empty_file(path):
     refused(path, DamagedCheckpointError, "is empty")
 
 
-def test_name_that_no_file_can_have():
+@pytest.mark.parametrize("name", ["a\0b.pt", "a" * 300 + ".pt", "a" * 300 + ".safetensors", f"{'a' * 300}/model.pt"])
+def test_name_that_no_file_can_have(name):
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read("a\0b")
+        read(name)
 
 
-@pytest.mark.parametrize("content", [b"hello, this is text\n" * 20, bytes(range(256)) * 20, b"\x80", b"<html>", b"0"])
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.safetensors.index.json"])
+def test_a_pipe_is_refused_unopened(tmp_path, name):
+    """Opening it would wait for somebody to write into it."""
+    path = tmp_path / name
+    os.mkfifo(path)
+    refused(path, CheckpointError, "is no file; name a checkpoint")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="this system has no /dev/zero")
+def test_a_device_is_refused_unread():
+    refused(Path("/dev/zero"), CheckpointError, "is no file; name a checkpoint")
+
+
+@pytest.mark.parametrize("content", [b"hello, this is text\n" * 20, bytes(range(256)) * 20, b"\x80", b"(text", b"0"])
 def test_what_is_no_checkpoint(path, content):
     path.write_bytes(content)
-    refused(path, CheckpointError, "not a checkpoint")
+    refused(path, CheckpointError, "not a checkpoint: written neither")
 
 
-@pytest.mark.parametrize("legacy", [False, True])
+def test_what_is_no_checkpoint_is_not_read_to_its_end(path, monkeypatch):
+    """Such as a file to which a download was to come."""
+    path.touch()
+    os.truncate(path, 600 << 20)
+    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: pytest.fail("it was read"))
+    refused(path, CheckpointError, "not a checkpoint: written neither")
+
+
+@pytest.mark.parametrize(("legacy", "protocol"), [(False, 2), (True, 2), (True, 3)])
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.99])
-def test_truncated_torch_file(path, part, legacy):
-    torch.save({"w": torch.randn(3000), "v": torch.randn(40)}, path, _use_new_zipfile_serialization=not legacy)
+def test_truncated_torch_file(path, part, legacy, protocol):
+    tree = {"w": torch.randn(3000), "v": torch.randn(40)}
+    torch.save(tree, path, _use_new_zipfile_serialization=not legacy, pickle_protocol=protocol)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     refused(path, DamagedCheckpointError, "truncated or damaged")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unable to mmap 9 bytes from file <x>: Invalid argument (22)")])
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch, name, error):
+    class Failing:
+        def __init__(self, *args, **kwargs):
+            raise error
+
+    path = tmp_path / name
+    torch.save({"w": torch.ones(2)}, path) if name == "model.pt" else save_file({"w": torch.ones(2)}, path)
+    monkeypatch.setattr(torch, "load", Failing)
+    monkeypatch.setattr("weightzip.checkpoint.read_safetensors.safe_open", Failing)
+    refused(path, CheckpointError, "cannot be mapped into memory", "use a machine with more memory")
 
 
 def test_archive_of_something_else(path):
@@ -110,9 +148,47 @@ def test_pickle_that_runs_a_command(path, save, protocol):
     assert not (path.parent / "attacked").exists()
 
 
-def test_pickle_protocol_that_the_safe_loader_lacks(path):
-    torch.save(OrderedDict(w=torch.ones(2)), path, pickle_protocol=4)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickle_protocol_that_the_safe_loader_lacks(path, legacy):
+    """Half of the names in such a pickle are references to the other half."""
+    tree = OrderedDict(w=torch.ones(2), h=torch.ones(2).half(), p=nn.Parameter(torch.ones(2)))
+    torch.save(tree, path, pickle_protocol=4, _use_new_zipfile_serialization=not legacy)
     refused(path, UnsupportedCheckpointError, "pickle protocol 4", "torch.save it again")
+
+
+def test_code_in_such_a_pickle_is_called_by_its_name(path):
+    torch.save({"w": torch.ones(2), "h": torch.ones(2).half(), "a": slice(3), "b": Attack()}, path, pickle_protocol=4)
+    refused(path, UnsafeCheckpointError, "it asks for builtins.slice;")
+    torch.save([Attack(), os.getcwd], path, pickle_protocol=4)
+    refused(path, UnsafeCheckpointError, f"it asks for {os.system.__module__}.system;")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("tree", [{"a": 1}, [OrderedDict(a="b", c=[2.5, True])]])
+def test_plain_pickle(path, tree, protocol):
+    path.write_bytes(pickle.dumps(tree, protocol))
+    refused(path, CheckpointError, "a plain pickle, which torch.save did not write", "save its tensors")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_plain_pickle_of_tensors(path, protocol):
+    """Each brings a whole file of torch's, which its loader would be asked to load without care."""
+    path.write_bytes(pickle.dumps({"w": torch.ones(2)}, protocol))
+    refused(path, UnsafeCheckpointError, "it asks for torch.storage._load_from_bytes;")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_truncated_plain_pickle(path, protocol):
+    path.write_bytes(pickle.dumps({"a": list(range(100))}, protocol)[:-40])
+    with pytest.raises(CheckpointError, match=r"truncated or damaged|not a checkpoint"):
+        read(path)
+
+
+def test_damage_to_the_first_bytes_of_an_old_torch_file(path):
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    path.write_bytes(data[:6] + b"?" + data[7:])
+    refused(path, DamagedCheckpointError, "truncated or damaged")
 
 
 def test_torchscript(path):
@@ -127,6 +203,7 @@ def test_exported_program(path):
     refused(path, UnsupportedCheckpointError, "torch.export")
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
@@ -135,11 +212,29 @@ def test_exported_program(path):
         (b"GGUF\x03" + bytes(100), "GGUF"),
         (b"\x1c\0\0\0TFL3" + bytes(100), "TensorFlow Lite"),
         (b"\x93NUMPY\x01\0" + bytes(100), "NumPy"),
+        (b"\x1f\x8b\x08\0" + bytes(100), "gzip"),
+        (b"model.pt".ljust(257, b"\0") + b"ustar", "tar"),
     ],
 )
-def test_file_of_another_kind(path, content, kind):
+def test_file_of_another_kind(tmp_path, name, content, kind):
+    path = tmp_path / name
     path.write_bytes(content)
     refused(path, UnsupportedCheckpointError, kind, "; ")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html>\n<html>", b"\n\n  <HTML lang=en>", b"\xef\xbb\xbf<!doctype html>"])
+def test_html_page(tmp_path, name, page):
+    path = tmp_path / name
+    path.write_bytes(page)
+    refused(path, CheckpointError, "an HTML page", "download it again")
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
+def test_git_lfs_pointer(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(path, CheckpointError, "a Git LFS pointer", "git lfs pull")
 
 
 def test_onnx_by_name(tmp_path):
@@ -292,6 +387,27 @@ def test_safetensors(tmp_path):
         "metadata": {"format": "pt", "x": "y"},
     }
     assert {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()} == {"z": (2,), "a": (2, 2)}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_torch_file_that_is_called_safetensors(tmp_path, legacy):
+    path = tmp_path / "model.safetensors"
+    torch.save({"w": torch.arange(5)}, path, _use_new_zipfile_serialization=not legacy)
+    checkpoint = read(path)
+    assert checkpoint.layout.format == "torch"
+    assert torch.equal(checkpoint.tensors["w"], torch.arange(5))
+
+
+@pytest.mark.parametrize("length", [0x088B1F, 0x120108, 0x0280])
+def test_safetensors_that_begin_like_something_else(tmp_path, length):
+    """Their first bytes are the length of the header, which looks like gzip, ONNX or a pickle here."""
+    header = {"__metadata__": {"x": ""}, "w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
+    header["__metadata__"]["x"] = "x" * (length - len(json.dumps(header)))
+    path = tmp_path / "model.safetensors"
+    safetensors_file(path, header, b"7")
+    assert read(path).tensors["w"].tolist() == [55]
+    path.write_bytes(path.read_bytes()[:300])
+    refused(path, DamagedCheckpointError, "truncated or damaged")
 
 
 def safetensors_file(path, header, data):

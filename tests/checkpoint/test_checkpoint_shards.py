@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_trees import DTYPES, assert_same, random_buffer, specs_of
+from checkpoint_trees import DTYPES, assert_same, random_buffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -19,6 +19,7 @@ from weightzip.checkpoint import (
     locate,
     output_format,
     read,
+    specs_of,
     state_dict,
     write,
     written_bytes,
@@ -175,6 +176,13 @@ def test_shard_that_is_no_file(folder):
 def test_damaged_shard(folder, change):
     (folder / TWO).write_bytes(change((folder / TWO).read_bytes()))
     refused(folder, DamagedCheckpointError, str(folder / TWO))
+
+
+@pytest.mark.parametrize("name", [INDEX, ONE])
+def test_git_lfs_pointer(folder, name):
+    """As a clone without Git LFS leaves it."""
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(folder, CheckpointError, f"{name}: a Git LFS pointer", "git lfs pull")
 
 
 def test_nothing_is_read_before_all_is_right(folder, monkeypatch):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from checkpoint_trees import DTYPES, UNPRINTABLE, assert_same, assert_same_aliasing, bits, random_buffer, specs_of, trees
+from checkpoint_trees import DTYPES, UNPRINTABLE, assert_same, assert_same_aliasing, bits, random_buffer, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -22,6 +22,7 @@ from weightzip.checkpoint import (
     from_object,
     open_writer,
     read,
+    specs_of,
     state_dict,
     write,
 )

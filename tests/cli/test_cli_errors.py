@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import weightzip
 
 pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+NO_MEMORY = "not enough memory; close other programs or use a machine with more"
 
 
 def failing(error):
@@ -26,7 +28,13 @@ def failing(error):
         (ZeroDivisionError("oh"), "internal error: ZeroDivisionError: oh (run with -v for the traceback)"),
         (PermissionError(errno.EACCES, "Permission denied", "x.wz"), "x.wz: Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
-        (MemoryError(), "not enough memory; close other programs or use a machine with more"),
+        (MemoryError(), NO_MEMORY),
+        (
+            OSError(errno.ENOMEM, "Cannot allocate memory", "x.wz"),
+            NO_MEMORY,
+        ),
+        (RuntimeError("can't allocate memory: 9 bytes"), NO_MEMORY),
+        (torch.OutOfMemoryError("CUDA"), "not enough memory on the device; use --device cpu or a machine with more"),
         (ValueError("two\nlines"), r"internal error: ValueError: two\nlines (run with -v for the traceback)"),
     ],
     ids=lambda item: type(item).__name__,

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from weightzip.checkpoint import from_object
 from weightzip.codec import AutoCodec, encode
 from weightzip.codec.auto import BoundedCodec
+from weightzip.codec.steps import Magnitudes
 from weightzip.entropy import encode_integers
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
@@ -145,6 +147,34 @@ def test_bounds_hold_for_each_tensor():
     assert 0.0097 < errors["a"] <= 0.0099 + 1e-5  # shares the step of b, whose bound is nearly the same
     assert 0.0097 < errors["b"] <= 0.0099 + 1e-6
     assert 0.0024 < errors["c"] <= 0.003
+
+
+class Counted(dict):
+    """Tells how often all of it was looked at."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+    def values(self):
+        self.times += 1
+        return super().values()
+
+    items = values
+
+
+def test_a_part_takes_no_time_for_the_tensors_of_others():
+    tensors = {name: torch.randn(30, 30) for name in "abc"}
+    settled = AutoCodec().settled({name: Magnitudes.of(tensor) for name, tensor in tensors.items()})
+    names, bounds = Counted.fromkeys("abc"), Counted(dict.fromkeys("abc", 0.1))
+    for codec, counted in ((replace(settled, names=names), names), (BoundedCodec(bounds), bounds)):
+        for name, tensor in tensors.items():
+            codec.encode({name: tensor})
+        assert counted.times == 1
 
 
 def test_coding_what_was_decoded_loses_nothing_more():

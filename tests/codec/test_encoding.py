@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from weightzip.checkpoint import from_object
 from weightzip.codec import AutoCodec, LosslessCodec, PaperCodec, Target, decode, decode_parts, encode, plan_for, read_header
-from weightzip.codec.decoding import CODECS
-from weightzip.codec.encoding import lossy_names
+from weightzip.codec.decoding import CODECS, naming
+from weightzip.codec.encoding import lossy_magnitudes
 from weightzip.container import pack, unpack
 from weightzip.errors import FormatError, LimitError, WeightzipError
 from weightzip.interface import Payload
@@ -70,7 +70,7 @@ def test_weights_outside_the_model_are_exact():
     """An optimiser's state is no weights: it must come back as it was."""
     checkpoint = from_object({"model": {"w": torch.randn(5, 5)}, "optimizer": {"state": {0: {"exp_avg": torch.randn(5, 5)}}}})
     (moment,) = set(checkpoint.tensors) - {"w"}
-    assert lossy_names(checkpoint) == {"w"}
+    assert set(lossy_magnitudes(checkpoint)) == {"w"}
     restored = encode(checkpoint, AutoCodec()).restored
     assert torch.equal(restored[moment], checkpoint.tensors[moment])
     assert not torch.equal(restored["w"], checkpoint.tensors["w"])
@@ -176,6 +176,14 @@ def test_errors_name_the_file(parts):
         decode(pack({**header, "meta": {}}, sections), "some/model.wz")
 
 
+def test_too_little_memory_is_a_limit_of_the_file():
+    """Torch has no MemoryError; other errors of its kind are left as they are."""
+    with pytest.raises(LimitError, match=r"^x\.wz: takes more memory to decode than this machine has"), naming("x.wz"):
+        torch.empty(1 << 50)
+    with pytest.raises(RuntimeError, match="size of tensor"), naming("x.wz"):
+        torch.ones(2) + torch.ones(3)
+
+
 @pytest.fixture(scope="module")
 def files(tiny_vae):
     """One file of each codec, taken apart."""
@@ -242,6 +250,18 @@ def test_parts_hold_as_much_as_the_largest_tensor(monkeypatch):
     assert coded.header.lossy_parts == (4, 1)  # of 2,400 and 2,500 weights
     assert coded.header.exact_parts == (1, 1, 1, 1, 1)
     assert {"symbols", "symbols.1", "model.1", "exact", "exact.4"} <= set(coded.sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "lossy", "exact"),
+    [(16, (4, 1), (1,) * 5), (12, (5,), (1,) * 5), (8, (5,), (2, 2, 1)), (7, (5,), (4, 1)), (6, None, (3, 1, 1, 5))],
+)
+def test_parts_are_larger_where_a_file_cannot_hold_as_many(monkeypatch, sections, lossy, exact):
+    monkeypatch.setattr("weightzip.codec.encoding.MAX_SECTIONS", sections)
+    coded = in_parts(MANY, monkeypatch, LosslessCodec() if lossy is None else None)
+    assert (coded.header.lossy_parts, coded.header.exact_parts) == (lossy or (), exact)
+    assert 1 + len(coded.sections) <= sections
+    assert list(decode(coded.pack()).tensors) == list(MANY)
 
 
 def test_parts_come_back_in_the_order_of_the_source(monkeypatch, same_bits):

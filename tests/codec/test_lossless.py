@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightzip.checkpoint import dtype_name, dtype_of
+from weightzip.checkpoint import dtype_of, specs_of
 from weightzip.codec import LosslessCodec
 from weightzip.errors import DamagedFileError, FormatError
 from weightzip.interface import Payload, TensorSpec
@@ -29,10 +29,6 @@ def arbitrary(dtype, shape, seed=0):
 
 def generator(seed):
     return torch.Generator().manual_seed(seed)
-
-
-def specs_of(tensors):
-    return [TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in tensors.items()]
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")

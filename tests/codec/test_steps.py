@@ -171,6 +171,7 @@ def test_only_keeps_the_order_chosen():
     steps = Steps(0.5, (1, 2, 3))
     assert steps.only(["a", "b", "c"], ["c", "a"]) == Steps(0.5, (3, 1))
     assert steps.only(["a", "b", "c"], []) == Steps(0.5, ())
+    assert steps.at([2, 0]) == Steps(0.5, (3, 1))
 
 
 @pytest.mark.parametrize(

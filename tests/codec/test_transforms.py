@@ -115,6 +115,17 @@ def test_restoring_is_exact(transforms, monkeypatch):
                 assert np.array_equal(transforms.restore(0, symbols, step), expected)
 
 
+def test_a_cosine_transform_is_there_whatever_other_threads_put_in_its_place(transforms):
+    """As where a property of Python 3.12, which has no lock any more, is computed twice, and what came first is replaced."""
+
+    class Replaced(dict):
+        def __setitem__(self, length, decoder):
+            vars(transforms)["_cosines"] = {}
+
+    vars(transforms)["_cosines"] = Replaced()
+    assert transforms._decoder(0, 1).length == cosine_decoder(8).length == 8
+
+
 @pytest.mark.parametrize("way", [COSINE, LEARNED])
 def test_single_precision_restores_the_same_bits(way, monkeypatch):
     """As double precision, and as Python's integers: a large basis is applied in float32, its result scaled in float64."""

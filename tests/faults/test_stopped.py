@@ -11,7 +11,7 @@ POLITE = [signal.SIGINT, signal.SIGTERM]
 
 def test_a_few_kills(job: Job):
     tally = stop_many(job, signal.SIGKILL, 3, seed=1, force=True)
-    assert tally.before + tally.after == 3
+    assert tally.before >= 1  # or nothing was put to the test
     job.check_again()
 
 

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,32 @@ STATE = {"0.weight": torch.tensor([[2.0]]), "0.bias": torch.tensor([3.5])}
 
 def test_metric_of_the_weights():
     assert evaluate_state(LineTask(), STATE) == -0.5
+
+
+def test_a_model_that_wraps_what_the_weights_are_of():
+    class Wrapped(LineTask):
+        def model(self):
+            return nn.DataParallel(super().model())
+
+        def evaluate(self, model):
+            return super().evaluate(model.module)
+
+    assert evaluate_state(Wrapped(), STATE) == -0.5
+
+
+def test_what_the_task_prints_goes_to_stderr(capsys):
+    class Chatty(LineTask):
+        def model(self):
+            sys.stdout.write("a model\n")
+            return super().model()
+
+        def evaluate(self, model):
+            sys.stdout.write("evaluating\n")
+            return super().evaluate(model)
+
+    evaluate_state(Chatty(), STATE)
+    sys.stdout.write("data\n")
+    assert capsys.readouterr() == ("data\n", "a model\nevaluating\n")
 
 
 def test_other_float_types_are_converted():

@@ -58,6 +58,13 @@ def test_dataclass_task(write):
     assert load_task(f"{write(source)}:task").name == "mine"
 
 
+def test_what_the_file_and_the_factory_print_goes_to_stderr(write, capsys):
+    path = write("print('loading')" + TASK + "def chatty():\n    print('making')\n    return Task()\n")
+    load_task(f"{path}:chatty")
+    sys.stdout.write("data\n")
+    assert capsys.readouterr() == ("data\n", "loading\nmaking\n")
+
+
 def test_file_imports_its_neighbour(write, tmp_path):
     write(TASK, "a_neighbour_of_the_task.py")
     path = write("from a_neighbour_of_the_task import task")

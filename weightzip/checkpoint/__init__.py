@@ -8,24 +8,37 @@ tensors in between; the layout goes through JSON, and nothing that is read is ev
 """
 
 from weightzip.checkpoint.aliases import View, apply_view
-from weightzip.checkpoint.build import Checkpoint, Location, from_object, locate, rebuild, state_dict
+from weightzip.checkpoint.build import (
+    Checkpoint,
+    Location,
+    from_object,
+    locate,
+    module_state,
+    rebuild,
+    state_dict,
+    with_prefix_of,
+)
 from weightzip.checkpoint.dtypes import dtype_name, dtype_of
 from weightzip.checkpoint.layout import Format, Layout, default_output, default_tensor_output
 from weightzip.checkpoint.mapped import release
-from weightzip.checkpoint.places import MAX_RANK, MAX_TENSORS, has_possible_size
+from weightzip.checkpoint.origin import Origin
+from weightzip.checkpoint.places import MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.read import read
 from weightzip.checkpoint.shards import INDEX_SUFFIX, is_shard_file
+from weightzip.checkpoint.specs import num_bytes, specs_of
 from weightzip.checkpoint.tree import json_depth
 from weightzip.checkpoint.write import Writer, fits_safetensors, open_writer, output_format, write, written_bytes
 
 __all__ = [
     "INDEX_SUFFIX",
+    "MAX_NAME_BYTES",
     "MAX_RANK",
     "MAX_TENSORS",
     "Checkpoint",
     "Format",
     "Layout",
     "Location",
+    "Origin",
     "View",
     "Writer",
     "apply_view",
@@ -39,12 +52,16 @@ __all__ = [
     "is_shard_file",
     "json_depth",
     "locate",
+    "module_state",
+    "num_bytes",
     "open_writer",
     "output_format",
     "read",
     "rebuild",
     "release",
+    "specs_of",
     "state_dict",
+    "with_prefix_of",
     "write",
     "written_bytes",
 ]

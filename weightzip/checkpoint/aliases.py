@@ -33,7 +33,7 @@ class View:
 class Shared:
     """What `find` found.
 
-    bases: contiguous CPU tensors, in the order in which their first view occurs.
+    bases: CPU tensors that have each element once, in the order in which their first view occurs; strided as in the source.
     owners: for each base the index of the tensor that names it: the one that is the base itself, else its first view.
     views: for each tensor how it is made from its base.
     """
@@ -83,7 +83,8 @@ class _Span:
 def find(tensors: Sequence[Tensor]) -> Shared:
     """Find the distinct pieces of memory behind dense tensors, which are left as they are.
 
-    Bases are views of the source's memory where that is contiguous and on the CPU, copies otherwise.
+    Bases are views of the source's memory, if that is on the CPU. Only of tensors that overlap, none of which covers the
+    others, and of one that has an element twice, there are copies, which stay in memory.
     Tensors of different dtypes on one storage are not joined.
     """
     plain = [tensor.detach().resolve_conj().resolve_neg() for tensor in tensors]
@@ -187,18 +188,18 @@ def _is_run(span: _Span) -> bool:
 
 
 def _base(group: list[int], tensors: Sequence[Tensor]) -> tuple[Tensor, int, int | None]:
-    """The base of a group: (contiguous tensor, storage offset of its first element, the member that it equals or None).
+    """The base of a group: (tensor, storage offset of its first element, the member that it equals or None).
 
-    A member that covers the whole range contiguously is the base, with its own shape. A member that stands alone is
-    made contiguous. Otherwise the base is the flat range; elements in it that no member has are zero.
+    A member that covers the whole range contiguously is the base, with its own shape; so is one that stands alone, whatever
+    its strides. Otherwise the base is the flat range; elements in it that no member has are zero.
     """
     spans = [_span(tensors[index]) for index in group]
     start, stop = min(span.start for span in spans), max(span.stop for span in spans)
     for index, span in zip(group, spans, strict=True):
         if _is_run(span) and span.num_elements == stop - start:
-            return _dense(tensors[index]), start, index
+            return tensors[index].cpu(), start, index
     if len(set(spans)) == 1 and not spans[0].may_repeat:
-        return _dense(tensors[group[0]]), start, group[0]
+        return tensors[group[0]].cpu(), start, group[0]
     flat = torch.empty(stop - start, dtype=tensors[group[0]].dtype)
     flat.view(torch.uint8).zero_()
     for index, span in zip(group, spans, strict=True):
@@ -207,11 +208,11 @@ def _base(group: list[int], tensors: Sequence[Tensor]) -> tuple[Tensor, int, int
     return flat, start, None
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    """The tensor, contiguous and on the CPU, a copy only where it has to be one.
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor, contiguous, a copy only where it has to be one.
 
     An axis of length 1 may have any stride, which torch then trips over when it is to view the values as bytes.
     """
-    dense = tensor.contiguous().cpu()
+    dense = tensor.contiguous()
     usual = torch.empty(dense.shape, device="meta").stride()
     return dense if dense.stride() == usual else dense.as_strided(dense.shape, usual)

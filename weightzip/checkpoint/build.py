@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from weightzip.checkpoint.aliases import Shared, View, apply_view, check_view, find
+from weightzip.checkpoint.aliases import Shared, View, apply_view, check_view, dense, find
 from weightzip.checkpoint.layout import (
     MAX_JSON_DEPTH,
     PARAMETER,
@@ -25,7 +25,7 @@ from weightzip.checkpoint.layout import (
     Layout,
 )
 from weightzip.checkpoint.models import common_prefix, keys_in_model, main_containers, unique_names, weight_containers
-from weightzip.checkpoint.places import MAX_NAME_CHARACTERS, TreePath, leaves_in, tensors_in
+from weightzip.checkpoint.places import MAX_NAME_BYTES, MAX_NAME_CHARACTERS, TreePath, leaves_in, tensors_in
 from weightzip.checkpoint.places import join as join_path
 from weightzip.checkpoint.quiet import no_warnings
 from weightzip.checkpoint.shards import Shards
@@ -40,8 +40,8 @@ T = TypeVar("T")
 class Checkpoint:
     """A checkpoint, taken apart.
 
-    tensors: the distinct stored tensors, contiguous, on the CPU, detached, in their source dtype and order. Names are
-        unique: for tensors of the model's state dict their keys without the common prefix, for others their paths.
+    tensors: the distinct stored tensors, on the CPU, detached, in their source dtype and order; strided as they are there.
+        Names are unique: for tensors of the model's state dict their keys without the common prefix, for others their paths.
         They may share memory with the source: do not write to them.
     weights: the names of those that are a model's weights; only these may be coded lossily.
     layout: everything else that a faithful restore needs.
@@ -52,6 +52,10 @@ class Checkpoint:
     weights: frozenset[str]
     layout: Layout
     mapped: bool = False
+
+    def dense(self, name: str) -> Tensor:
+        """One of the tensors, contiguous; a copy where it is not so in the source."""
+        return dense(self.tensors[name])
 
 
 @no_warnings()
@@ -76,6 +80,7 @@ def take_apart(
     """`from_object` for a tree that was read from a file, or a folder of shards, of format `fmt`."""
     places = tensors_in(root)
     if not places:
+        TreeEncoder(()).encode(root)  # refuses by name what cannot be stored, a module for example
         raise CheckpointError("there is no tensor in it")
     paths = [path for path, _ in places]
     shared = find([tensor for _, tensor in places])
@@ -124,13 +129,39 @@ def rebuild(layout: Layout, tensors: Mapping[str, Tensor]) -> object:
     return _decode(layout, list(tensors), make)
 
 
-def state_dict(layout: Layout, tensors: Mapping[str, Tensor], *, strip_prefix: bool = False) -> dict[str, Tensor]:
+def state_dict(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The model's own state dict: keys in the source's order, aliases restored.
 
-    tensors: as for `rebuild`. strip_prefix: without the "module." that all keys have in common, if they have.
-    Raises FormatError where tensors and layout do not fit.
+    tensors: as for `rebuild`. Raises FormatError where tensors and layout do not fit.
     """
-    return _in_model(layout, tensors_in(rebuild(layout, tensors)), layout.prefix if strip_prefix else "")
+    return _in_model(layout, tensors_in(rebuild(layout, tensors)))
+
+
+def module_state(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """What a module loads: the state dict without the "module." that all keys have in common, if they have, and with what
+    modules keep in it besides tensors (torch's extra state).
+
+    tensors: as for `rebuild`. Raises FormatError where tensors and layout do not fit.
+    """
+    tree = rebuild(layout, tensors)
+    state: dict[str, object] = {**_in_model(layout, tensors_in(tree))}
+    for path in layout.model:
+        node: Any = tree
+        for part in path:
+            node = node[part]
+        extra = {key: node[key] for key in node if _is_extra_state(key)} if isinstance(node, dict) else {}
+        state |= {key: value for key, value in extra.items() if not isinstance(value, Tensor)}
+    return {key.removeprefix(layout.prefix): value for key, value in state.items()}
+
+
+def with_prefix_of(module: nn.Module, state: Mapping[str, object]) -> dict[str, object]:
+    """A `module_state` under the module's own keys, which DataParallel and torch.compile may have put something before."""
+    prefix = common_prefix([key for key in module.state_dict() if not _is_extra_state(key)])
+    return {prefix + key: value for key, value in state.items()}
+
+
+def _is_extra_state(key: object) -> bool:
+    return isinstance(key, str) and key.rpartition(".")[2] == "_extra_state"
 
 
 @dataclass(frozen=True)
@@ -146,7 +177,7 @@ class Location:
     view: View
 
 
-def locate(layout: Layout, specs: Sequence[TensorSpec], *, strip_prefix: bool = False) -> dict[str, Location]:
+def locate(layout: Layout, specs: Sequence[TensorSpec]) -> dict[str, Location]:
     """Where each tensor of `state_dict` is to be found; for this no tensor is needed.
 
     specs: of the distinct tensors, in order. Raises FormatError where they and the layout do not fit.
@@ -158,17 +189,17 @@ def locate(layout: Layout, specs: Sequence[TensorSpec], *, strip_prefix: bool = 
         return Location(spec.name, spec.shape if view.window is None else view.window[0], view)
 
     tree = _decode(layout, [spec.name for spec in specs], make)
-    return _in_model(layout, leaves_in(tree, Location), layout.prefix if strip_prefix else "")
+    return _in_model(layout, leaves_in(tree, Location))
 
 
-def _in_model(layout: Layout, places: Sequence[tuple[TreePath, T]], prefix: str) -> dict[str, T]:
-    """Those leaves of a tree that are the model's, under their keys without the prefix."""
+def _in_model(layout: Layout, places: Sequence[tuple[TreePath, T]]) -> dict[str, T]:
+    """Those leaves of a tree that are the model's, under their keys."""
     members = frozenset(layout.model)
     paths = [path for path, _ in places]
     if sum(len(str(part)) for path in paths if path[:-1] in members for part in path) > MAX_NAME_CHARACTERS:
         raise FormatError(f"layout: names of more than {MAX_NAME_CHARACTERS:,} characters in all")
     keys = keys_in_model(paths, layout.model)
-    found = [(key.removeprefix(prefix), leaf) for key, (_, leaf) in zip(keys, places, strict=True) if key is not None]
+    found = [(key, leaf) for key, (_, leaf) in zip(keys, places, strict=True) if key is not None]
     return dict(zip(unique_names(key for key, _ in found), (leaf for _, leaf in found), strict=True))
 
 
@@ -235,7 +266,10 @@ def _names(paths: list[TreePath], keys: list[str | None], prefix: str, shared: S
         key = keys[index]
         return join_path(paths[index]) if key is None else key.removeprefix(prefix)
 
-    return unique_names(name(owner) for owner in shared.owners)
+    names = unique_names(name(owner) for owner in shared.owners)
+    for long in [name for name in names if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES]:
+        raise UnsupportedCheckpointError(f"the name {long[:60]!r}... is longer than {MAX_NAME_BYTES} bytes; rename that tensor")
+    return names
 
 
 def _tree(root: object, names: list[str], shared: Shared) -> JSON:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import pickletools
 import re
+import stat
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 
-from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
+from weightzip.checkpoint.pickles import LEGACY, ZIP_MAGIC, is_plain_pickle, scan
+from weightzip.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    UnsafeCheckpointError,
+    UnsupportedCheckpointError,
+    is_out_of_memory,
+)
 
-ZIP_MAGIC = b"PK\x03\x04"
-TORCH_MAGIC = (ZIP_MAGIC, b"\x80\x02")  # an archive; a pickle, in the format before it
-_HEAD_BYTES = 64  # what is to be seen of a file
-_MAX_PICKLE_BYTES = 1 << 28
+_TORCH_MAGIC = (ZIP_MAGIC, b"\x80\x02")  # an archive; a pickle, in the format before it
+_HEAD_BYTES = 512  # what is to be seen of a file
 
 # (offset, first bytes, what it is, what to do)
 _MAGIC = (
@@ -23,16 +26,15 @@ _MAGIC = (
     (0, b"GGUF", "a GGUF file", "use the checkpoint that it was made from"),
     (4, b"TFL3", "a TensorFlow Lite model", "use the checkpoint that it was made from"),
     (0, b"\x93NUMPY", "a NumPy array", "save it as .safetensors with safetensors.numpy.save_file"),
+    (0, b"\x1f\x8b\x08", "a gzip file", "unpack it first"),
+    (257, b"ustar", "a tar archive", "unpack it, and name the checkpoint in it"),
 )
 # An ONNX file is a protobuf message without a magic number: a small version, then one of the model's next fields.
 _ONNX = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec"
+_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _NESTED = re.compile(r"torch\._utils\._rebuild_nested_tensor|torch\.nested\..*")  # which the safe loader refuses as code
 _RESAVE = "load it where you trust it and save only its state dict, with torch.save or as .safetensors"
-# What torch's safe loader knows; other globals are code to it.
-_DATA = re.compile(
-    r"torch\.(\w+|_utils\._rebuild_\w+|storage\.\w+|_tensor\._rebuild_\w+|nn\.parameter\.Parameter|serialization\._get_layout)"
-    r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)"
-)
 
 
 def check_name(path: Path) -> None:
@@ -46,24 +48,30 @@ def check_name(path: Path) -> None:
 def read_head(path: Path) -> tuple[bytes, int]:
     """The first bytes of a file, and its size in bytes.
 
-    Raises CheckpointError where it cannot be read, DamagedCheckpointError where it is empty.
+    Raises CheckpointError where it cannot be read or is no file, DamagedCheckpointError where it is empty.
     """
     check_name(path)
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a device may never end, and a pipe never begin
+            raise CheckpointError(f"{path}: is no file; name a checkpoint")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        size = path.stat().st_size
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the name") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not head:
         raise DamagedCheckpointError(f"{path}: is empty; copy or download it again")
-    return head, size
+    return head, status.st_size
 
 
 def refuse_foreign(path: Path, head: bytes) -> None:
-    """Raise UnsupportedCheckpointError if a file that begins with `head` is of a known other kind."""
+    """Raise CheckpointError, by kind UnsupportedCheckpointError, if a file that begins with `head` is of a known other kind."""
+    if head.startswith(_LFS_POINTER):
+        raise CheckpointError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull")
+    if _HTML.match(head):
+        raise CheckpointError(f"{path}: an HTML page (an error or log-in page, perhaps), not a checkpoint; download it again")
     for offset, magic, kind, hint in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             raise UnsupportedCheckpointError(f"{path}: {kind}, not a checkpoint; {hint}")
@@ -100,24 +108,47 @@ def check_archive(path: Path) -> bool:
 
 def unreadable(path: Path, head: bytes, error: Exception) -> CheckpointError:
     """What to raise where torch's safe loader has failed with `error` on a file that begins with `head`."""
-    refusal = _refusal(path, error) if isinstance(error, UnpicklingError) else None
+    refusal = _refusal(path, head, error) if isinstance(error, UnpicklingError) else None
     if refusal is not None:
         return refusal
-    if head.startswith(TORCH_MAGIC):
-        return damaged(path, error)
+    if is_plain_pickle(path, head):
+        return CheckpointError(
+            f"{path}: a plain pickle, which torch.save did not write; "
+            "load it where you trust it and save its tensors with torch.save or as .safetensors"
+        )
+    known = head.startswith(_TORCH_MAGIC) or LEGACY.match(head)
+    return failed(path, error) if known else no_checkpoint(path)
+
+
+def no_checkpoint(path: Path) -> CheckpointError:
+    """What to raise for a file of no known kind."""
     return CheckpointError(f"{path}: not a checkpoint: written neither by torch.save nor as .safetensors; name another file")
+
+
+def failed(path: Path, error: Exception) -> CheckpointError:
+    """What to raise where a library has failed with `error` on a file of its kind: it is damaged, or there is no room."""
+    if not is_out_of_memory(error) and not re.search("unable to mmap|cannot allocate memory", str(error), re.IGNORECASE):
+        return damaged(path, error)
+    return CheckpointError(
+        f"{path}: cannot be mapped into memory ({_reason(error)}); "
+        "save it as .safetensors in several shards, or use a machine with more memory"
+    )
 
 
 def damaged(path: Path, error: Exception) -> DamagedCheckpointError:
     """What to raise where a file is no longer what its beginning or its name says."""
+    return DamagedCheckpointError(f"{path}: truncated or damaged ({_reason(error)}); copy or download it again")
+
+
+def _reason(error: Exception) -> str:
+    """An error in one short line."""
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    reason = reason if len(reason) <= 120 else f"{reason[:120]}..."
-    return DamagedCheckpointError(f"{path}: truncated or damaged ({reason}); copy or download it again")
+    return reason if len(reason) <= 120 else f"{reason[:120]}..."
 
 
-def _refusal(path: Path, error: UnpicklingError) -> CheckpointError | None:
-    """What to raise where the safe loader has refused a pickle; None where that is no pickle, or a damaged one."""
+def _refusal(path: Path, head: bytes, error: UnpicklingError) -> CheckpointError | None:
+    """What to raise where the safe loader has refused a pickle; None where that is a plain one, a damaged one, or none."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:
         return _unsafe(path, named[1].rstrip("."))
@@ -125,13 +156,12 @@ def _refusal(path: Path, error: UnpicklingError) -> CheckpointError | None:
         return None
     # The safe loader gives up on newer pickle protocols before it sees what they ask for.
     try:
-        protocol, wanted = _scan(_pickle_of(path))
+        protocol, code = scan(path)
     except Exception:  # whatever pickletools makes of bytes that are no pickle
         return None
-    code = [name for name in wanted if not _DATA.fullmatch(name)]
     if code:
         return _unsafe(path, code[0])
-    if protocol < 4:
+    if protocol < 4 or is_plain_pickle(path, head):
         return None
     return UnsupportedCheckpointError(
         f"{path}: written with pickle protocol {protocol}, which torch's safe loader cannot read; "
@@ -143,39 +173,3 @@ def _unsafe(path: Path, wanted: str) -> CheckpointError:
     if _NESTED.fullmatch(wanted):
         return UnsupportedCheckpointError(f"{path}: holds a nested tensor; .unbind() it and save its parts as plain tensors")
     return UnsafeCheckpointError(f"{path}: reading it would run code: it asks for {wanted}; {_RESAVE}")
-
-
-def _pickle_of(path: Path) -> bytes:
-    """The pickle in a torch archive, or the beginning of a plain pickle."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            return file.read(_MAX_PICKLE_BYTES)
-    with zipfile.ZipFile(path) as archive:
-        record = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        with archive.open(record) as file:
-            return file.read(_MAX_PICKLE_BYTES)
-
-
-def _scan(data: bytes) -> tuple[int, list[str]]:
-    """The protocol of a pickle and the globals that it asks for, read without executing anything.
-
-    An old torch file is several pickles, the fourth of which is the checkpoint. Raises ValueError if there is none.
-    """
-    stream = io.BytesIO(data)
-    opcodes = list(pickletools.genops(stream))
-    with contextlib.suppress(Exception):  # whatever pickletools makes of bytes that are no pickle
-        for _ in range(3):
-            opcodes += pickletools.genops(stream)
-    protocol = 0
-    wanted: list[str] = []
-    strings: list[str] = []
-    for opcode, argument, _ in opcodes:
-        if opcode.name == "PROTO":
-            protocol = int(argument or 0)
-        elif opcode.name == "GLOBAL":
-            wanted.append(str(argument).replace(" ", "."))
-        elif opcode.name == "STACK_GLOBAL":
-            wanted.append(".".join(strings[-2:]))
-        elif isinstance(argument, str):
-            strings.append(argument)
-    return protocol, wanted

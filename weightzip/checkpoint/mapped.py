@@ -6,10 +6,22 @@ import ctypes
 import mmap
 import sys
 from functools import cache
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 _PAGE_OUT = 21  # MADV_PAGEOUT: reclaim now. The contents stay: what is touched again is read again.
+
+
+def mapped_bytes(path: Path) -> Tensor:
+    """A file's bytes [n], uint8, mapped into memory; never to be written to, which would end the process.
+
+    Torch and safetensors map files so that they may be written to in memory. Systems count that as memory, and refuse files
+    that are larger than what they have. Raises OSError, and ValueError for an empty file.
+    """
+    with path.open("rb") as file:
+        return torch.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=torch.uint8)
 
 
 def release(tensor: Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ _MAIN = (
     "weights",
     "params",
 )
-# Keys that hold a model. Beside one, loose tensors (a best score, a noise sample) are not weights.
+# Keys that hold a model. Beside one, nothing else is weights (a best score, moments, a replay buffer) but copies of a model.
 _MODEL = re.compile(r"(\w+_)?state_?dict(_\w+)?|model(_\w+)?|module|net(\w|work)?|weights|params|generator|discriminator", re.I)
 # Keys that hold something else.
 _OTHER = re.compile(
@@ -44,17 +45,30 @@ def weight_containers(root: object) -> list[ContainerPath]:
         if _is_optimizer(node):
             return []
         below: list[ContainerPath] = []
-        beside_model = False
         for key, child in children(node):
-            if type(key) not in (str, int) or (isinstance(key, str) and _OTHER.search(key)):
-                continue
-            found = visit(child, (*path, key))  # type: ignore[arg-type]  # str or int, by the line above
-            beside_model |= bool(found) and isinstance(key, str) and bool(_MODEL.fullmatch(key))
-            below += found
+            if type(key) in (str, int) and not (isinstance(key, str) and _OTHER.search(key)):
+                below += visit(child, (*path, key))  # type: ignore[arg-type]  # str or int, by the line above
+        models = [found for found in below if _is_model(found[len(path)])]
+        if models:
+            known = {_keys(root, found) for found in models}
+            return [found for found in below if any(map(_is_model, found[len(path) :])) or _keys(root, found) in known]
         direct = any(isinstance(child, Tensor) for _, child in children(node))
-        return [path, *below] if direct and not beside_model else below
+        return [path, *below] if direct else below
 
     return [()] if isinstance(root, Tensor) else visit(root, ())
+
+
+def _is_model(key: str | int) -> bool:
+    return isinstance(key, str) and bool(_MODEL.fullmatch(key))
+
+
+def _keys(root: Any, path: ContainerPath) -> frozenset[object]:
+    """The keys of a container of weights, by which copies of a model are known, such as moving averages."""
+    for part in path:
+        root = root[part]
+    keys = [key for key, child in children(root) if isinstance(child, Tensor)]
+    prefix = common_prefix([str(key) for key in keys])
+    return frozenset(str(key).removeprefix(prefix) for key in keys)
 
 
 def main_containers(containers: Sequence[ContainerPath]) -> tuple[ContainerPath, ...]:
@@ -72,7 +86,7 @@ def keys_in_model(paths: Iterable[TreePath], model: Sequence[ContainerPath]) -> 
     members = frozenset(model)
     skip = len(_common(model))
     # a tensor that is the whole tree has no key of its own
-    return [(join(path[skip:]) or "tensor") if path[:-1] in members else None for path in paths]
+    return [(join(path[skip:]) if path else "tensor") if path[:-1] in members else None for path in paths]
 
 
 def common_prefix(keys: Sequence[str]) -> str:

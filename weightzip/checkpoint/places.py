@@ -25,6 +25,7 @@ MAX_NAME_CHARACTERS = 1 << 26  # of all names that a tree makes of its tensors' 
 MAX_KEY_BITS = 1024  # of a key that is an integer: Python writes no more than 4300 digits
 MAX_LONG_KEYS = 1000  # of more than 64 bits in a tree: they could be made such that all fall in one place of a dict
 MAX_RANK = 64  # dimensions of a tensor
+MAX_NAME_BYTES = 4096  # of a tensor's name in UTF-8
 MAX_ELEMENTS = 1 << 50  # of a tensor
 
 TreePath = tuple[object, ...]  # keys and indices from the root down
@@ -106,6 +107,10 @@ def _check_tensor(tensor: Tensor, path: TreePath) -> None:
         raise UnsupportedCheckpointError(f"a tensor without data (device meta) {where}; load its values first")
     if type(tensor) not in (Tensor, nn.Parameter):
         raise UnsupportedCheckpointError(f"a {type(tensor).__name__} {where}; convert it to a plain tensor and save again")
+    if vars(tensor):
+        raise UnsupportedCheckpointError(
+            f"a tensor with attributes {sorted(vars(tensor))[:3]} {where}; .detach() it to drop them"
+        )
     try:
         dtype_name(tensor.dtype)
     except UnsupportedCheckpointError as error:

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from weightzip.checkpoint.build import Checkpoint, take_apart_file
-from weightzip.checkpoint.foreign import check_name, damaged, read_head
-from weightzip.checkpoint.safetensors_file import LENGTH, METADATA
+from weightzip.checkpoint.foreign import check_name, damaged, failed, read_head, refuse_foreign
+from weightzip.checkpoint.mapped import mapped_bytes
+from weightzip.checkpoint.safetensors_file import LENGTH, METADATA, tensor_kind
 from weightzip.checkpoint.shards import (
     INDEX_SUFFIX,
     MAX_SHARDS,
@@ -28,6 +29,7 @@ from weightzip.checkpoint.shards import (
     is_text_map,
 )
 from weightzip.errors import CheckpointError, DamagedCheckpointError, UnsupportedCheckpointError
+from weightzip.files import is_folder
 from weightzip.interface import JSON
 
 _MAX_INDEX_BYTES = 1 << 28
@@ -39,10 +41,16 @@ _AGAIN = "copy or download the folder again"
 
 @dataclass(frozen=True)
 class _Header:
-    """The tensors' names and the metadata of a file, both in the order in which they stand there."""
+    """The tensors and the metadata of a file, both in the order in which they stand there; and where its values begin."""
 
-    names: list[str]
+    entries: dict[str, JSON]
     metadata: dict[str, str] | None
+    start: int
+
+    @property
+    def names(self) -> Collection[str]:
+        """The tensors' names."""
+        return self.entries.keys()
 
 
 def read_safetensors(path: Path) -> Checkpoint:
@@ -57,13 +65,13 @@ def read_folder(path: Path) -> Checkpoint:
     Errors as `read`: CheckpointError where the index or a shard is missing or the index names what is no file beside it,
     DamagedCheckpointError for a damaged index or shard, and where they do not agree.
     """
-    index = _index_in(path) if path.is_dir() else path
+    index = _index_in(path) if is_folder(path) else path
     if not is_plain_name(index.name, INDEX_SUFFIX):
         hint = _CONVERT if index.name.endswith(_BIN_INDEX_SUFFIX) else f"an index is called model{INDEX_SUFFIX}"
         raise UnsupportedCheckpointError(f"{index}: not an index of .safetensors shards; {hint}")
+    content = _read_index(index)
     folder = index.parent.resolve()
     check_name(folder)
-    content = _read_index(index)
     holders: dict[str, list[str]] = {}
     for key, name in content[WEIGHT_MAP].items():
         holders.setdefault(name, []).append(key)
@@ -73,29 +81,44 @@ def read_folder(path: Path) -> Checkpoint:
         _check_keys(index.parent / name, header.names, holders[name])
     tensors = {key: tensor for name, header in headers.items() for key, tensor in _tensors(index.parent / name, header).items()}
     rest = json.dumps({field: value for field, value in content.items() if field != WEIGHT_MAP}, separators=(",", ":"))
-    files = tuple(Shard(name, len(header.names), header.metadata) for name, header in headers.items())
+    files = tuple(Shard(name, len(header.entries), header.metadata) for name, header in headers.items())
     shards = Shards(index.name, rest, files)
     return take_apart_file(tensors, "shards", path, folder.name, shards=shards, mapped=True)
 
 
 def _header(path: Path) -> _Header:
     """The header of a file that is whole."""
-    read_head(path)
+    head, _ = read_head(path)
+    if head[8:9] != b"{":  # the length before it may look like anything
+        refuse_foreign(path, head)
     try:
-        with safe_open(path, framework="pt"), path.open("rb") as file:  # the library checks all that there is to check
+        # The library checks all that there is to check; for numpy it does not need as much memory as the file has bytes.
+        with safe_open(path, framework="numpy"), path.open("rb") as file:
             (length,) = LENGTH.unpack(file.read(LENGTH.size))
             header = json.loads(file.read(length), object_pairs_hook=_unique)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
-    return _Header([name for name in header if name != METADATA], header.get(METADATA))
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:  # too deep a nesting among them
+        raise failed(path, error) from error
+    metadata = header.pop(METADATA, None)
+    return _Header(header, metadata, LENGTH.size + length)
 
 
 def _tensors(path: Path, header: _Header) -> dict[str, Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in header.names}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path, error) from error
+        values = mapped_bytes(path)[header.start :]
+        return {name: _tensor(values, entry) for name, entry in header.entries.items()}
+    except KeyError as error:
+        raise UnsupportedCheckpointError(f"{path}: a tensor of dtype {error}, which torch lacks; convert it first") from error
+    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+        raise failed(path, error) from error
+
+
+def _tensor(values: Tensor, entry: dict[str, JSON]) -> Tensor:
+    """One tensor, in the memory of all values [bytes]; a copy where it does not lie as torch needs it."""
+    start, end = entry["data_offsets"]
+    dtype, shape = tensor_kind(entry["dtype"], entry["shape"])
+    data = values[start:end]
+    aligned = data.storage_offset() % dtype.itemsize == 0
+    return (data if aligned else data.clone()).view(dtype).reshape(shape)
 
 
 def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
@@ -134,7 +157,8 @@ def _index_in(folder: Path) -> Path:
 
 def _read_index(path: Path) -> dict[str, JSON]:
     """The content of an index file, as far as it can be judged without the shards."""
-    _, size = read_head(path)
+    head, size = read_head(path)
+    refuse_foreign(path, head)
     if size > _MAX_INDEX_BYTES:
         raise UnsupportedCheckpointError(f"{path}: an index of {size:,} bytes; at most {_MAX_INDEX_BYTES:,} are read")
     try:

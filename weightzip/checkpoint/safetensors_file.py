@@ -12,6 +12,7 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from weightzip.checkpoint.aliases import View, apply_view
@@ -46,6 +47,9 @@ _DTYPES = {
     "float64": "F64",
     "complex64": "C64",
 }
+
+
+_BY_CODE = {code: name for name, code in _DTYPES.items()}
 
 
 class SafetensorsFile:
@@ -101,6 +105,12 @@ def _layout(
     text += b" " * (-len(text) % _ALIGNMENT)
     head = LENGTH.pack(len(text)) + text
     return head, [len(head) + offset for offset in offsets], len(head) + end
+
+
+def tensor_kind(code: str, shape: Sequence[int]) -> tuple[torch.dtype, list[int]]:
+    """The dtype and the shape of a tensor that a header describes so. Raises KeyError for a dtype that torch lacks."""
+    name = _BY_CODE[code]
+    return dtype_of(name), [*shape[:-1], shape[-1] // 2] if name.endswith("_x2") else list(shape)
 
 
 def _kind(dtype: str, shape: Sequence[int]) -> dict[str, JSON]:

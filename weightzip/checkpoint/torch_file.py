@@ -25,6 +25,7 @@ from weightzip.checkpoint.dtypes import dtype_of
 from weightzip.checkpoint.layout import Layout
 from weightzip.checkpoint.quiet import no_warnings
 from weightzip.checkpoint.raw import allocate, byte_blocks, write_at
+from weightzip.checkpoint.specs import num_bytes
 from weightzip.errors import CheckpointError
 from weightzip.interface import TensorSpec
 
@@ -86,11 +87,6 @@ def stand_ins(specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
         stop += -(-num_bytes(spec) // _ALIGNMENT) * _ALIGNMENT
     region = _addresses(stop)
     return {spec.name: _stand_in(spec, region, start) for spec, start in zip(specs, starts, strict=True)}
-
-
-def num_bytes(spec: TensorSpec) -> int:
-    """Bytes of a tensor's values."""
-    return spec.num_elements * dtype_of(spec.dtype).itemsize
 
 
 def _addresses(size: int) -> mmap.mmap | None:

@@ -16,7 +16,8 @@ from weightzip.checkpoint.dtypes import dtype_name, dtype_of
 from weightzip.checkpoint.layout import Format, Layout
 from weightzip.checkpoint.quiet import no_warnings
 from weightzip.checkpoint.safetensors_file import SafetensorsFile
-from weightzip.checkpoint.torch_file import TorchFile, num_bytes
+from weightzip.checkpoint.specs import num_bytes, specs_of
+from weightzip.checkpoint.torch_file import TorchFile
 from weightzip.errors import CheckpointError, FormatError
 from weightzip.interface import TensorSpec
 
@@ -116,8 +117,7 @@ def open_writer(layout: Layout, specs: Sequence[TensorSpec], path: Path, fmt: Fo
 
 def write(layout: Layout, tensors: Mapping[str, Tensor], path: Path, fmt: Format) -> None:
     """`open_writer` for tensors that are all there, as for `rebuild`."""
-    specs = [TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in tensors.items()]
-    with open_writer(layout, specs, path, fmt) as writer:
+    with open_writer(layout, specs_of(tensors), path, fmt) as writer:
         for name, tensor in tensors.items():
             writer.put(name, tensor)
 

@@ -6,6 +6,7 @@ paper       the VAE codec of Cheng et al. 2024; `paper_quantise` makes integers 
 symbols     arrays of latents <-> bytes, for both
 lossless    exact storage of everything else: `element_blocks` of `element_planes`, coded by `plane_coding`
 header      which tensors a file holds, in which parts, and how each was coded
+structured  which weights are better stored exactly
 targets     the setting of `auto` for a size or an error; `quality` that for a model that still does its task
 memory      what decoding takes, and whether that is allowed
 auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `matrices`
@@ -13,11 +14,12 @@ auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `m
 
 from weightzip.codec.auto import AutoCodec
 from weightzip.codec.decoding import Decoded, decode, decode_container, decode_parts, naming, part_sizes, read_header
-from weightzip.codec.encoding import Coded, Encoding, encode, specs_of
+from weightzip.codec.encoding import Coded, Encoding, encode
 from weightzip.codec.header import Header, section_kind
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.memory import check_kept, check_one, check_parts, check_written
 from weightzip.codec.paper import PaperCodec
+from weightzip.codec.structured import exact_names
 from weightzip.codec.targets import Plan, Target, plan_for
 
 __all__ = [
@@ -38,10 +40,10 @@ __all__ = [
     "decode_container",
     "decode_parts",
     "encode",
+    "exact_names",
     "naming",
     "part_sizes",
     "plan_for",
     "read_header",
     "section_kind",
-    "specs_of",
 ]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -101,7 +102,8 @@ class SettledCodec:
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code some of the tensors, or all; cost grows linearly with the number of weights."""
-        steps, reference = (all_steps.only(self.names, tuple(tensors)) for all_steps in (self.steps, self.reference))
+        positions = [self._positions[name] for name in tensors]
+        steps, reference = (all_steps.at(positions) for all_steps in (self.steps, self.reference))
         progress(ProgressEvent("coding", 0, 3, "fitting transforms"))
         prepared = Prepared.of(tensors, reference)
         progress(ProgressEvent("coding", 1, 3, "quantising"))
@@ -111,6 +113,11 @@ class SettledCodec:
         payload = _payload(encode_symbols(symbols), transforms, steps, symbols.machine)
         progress(ProgressEvent("coding", 3, 3))
         return payload
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        """Of each name; made once, so that a part takes no time for names that are not its own."""
+        return {name: position for position, name in enumerate(self.names)}
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -127,7 +134,7 @@ class BoundedCodec:
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Code the tensors by plain rounding; cost grows linearly with the number of weights."""
-        steps = self._steps(tuple(tensors))
+        steps = self._steps(tensors)
         progress(ProgressEvent("coding", 0, 1, "quantising"))
         transforms = _identity([tuple(tensor.shape) for tensor in tensors.values()])
         with np.errstate(over="ignore"):
@@ -143,12 +150,18 @@ class BoundedCodec:
         """The codec for any part of these tensors."""
         return replace(self, max_errors={name: self.max_errors[name] for name in tensors})
 
-    def _steps(self, names: tuple[str, ...]) -> Steps:
+    def _steps(self, names: Iterable[str]) -> Steps:
         """Steps for some of the tensors, on the base that all of them share."""
-        bounds = {name: min(float(bound), sys.float_info.max) for name, bound in self.max_errors.items()}
+        octaves = (math.log2(_finite(self.max_errors[name]) / self._base) for name in names)
+        return Steps(self._base, tuple(min(0, math.floor(STEPS_PER_OCTAVE * each)) for each in octaves))
+
+    @cached_property
+    def _base(self) -> float:
+        """About the largest error of all; found once, so that a part takes no time for tensors that are not its own."""
+        bounds = [_finite(bound) for bound in self.max_errors.values()]
         # Errors that are all but equal share one step, so that none of them loses up to a quarter octave.
-        base = min((bound for bound in bounds.values() if bound >= _NEARLY * max(bounds.values())), default=1.0)
-        return Steps(base, tuple(min(0, math.floor(STEPS_PER_OCTAVE * math.log2(bounds[name] / base))) for name in names))
+        least = _NEARLY * max(bounds, default=1.0)
+        return min((bound for bound in bounds if bound >= least), default=1.0)
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
@@ -189,7 +202,7 @@ class Prepared:
         )
         kept = tuple(self.names[index] for index in chosen)
         latents = tuple(self.latents[index] for index in chosen)
-        return Prepared(kept, transforms, latents, self.reference.only(self.names, kept))
+        return Prepared(kept, transforms, latents, self.reference.at(chosen))
 
     def quantise(self, steps: Steps) -> Symbols:
         """The symbols at these steps."""
@@ -212,6 +225,10 @@ def _payload(coded: CodedSymbols, transforms: Transforms, steps: Steps, machine:
     sections = {"steps": encode_integers(steps.codes), **({"transforms": learned} if learned else {})}
     sections |= {"model": coded.model, "symbols": coded.streams}
     return Payload(sections, {"step": steps.base, "states": machine.num_states})
+
+
+def _finite(bound: float) -> float:
+    return min(float(bound), sys.float_info.max)
 
 
 def _identity(shapes: Sequence[tuple[int, ...]]) -> Transforms:

@@ -22,7 +22,7 @@ from weightzip.codec.memory import check_kept
 from weightzip.codec.paper import PaperCodec
 from weightzip.codec.paper_v1 import PaperCodecV1
 from weightzip.container import Container, unpack
-from weightzip.errors import FormatError, LimitError, WeightzipError
+from weightzip.errors import FormatError, LimitError, WeightzipError, is_out_of_memory
 from weightzip.interface import JSON, Decoder, Payload
 
 CODECS: dict[str, type[Decoder]] = {
@@ -122,7 +122,9 @@ def naming(name: str) -> Iterator[None]:
         named = type(error)(told if len(told) <= most else f"{told[:most]}...")
         named.named = True
         raise named from error
-    except MemoryError as error:
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise LimitError(f"{name}: takes more memory to decode than this machine has") from error
 
 

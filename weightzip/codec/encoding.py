@@ -17,14 +17,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from weightzip.checkpoint import Checkpoint, dtype_name, dtype_of, release
+from weightzip.checkpoint import Checkpoint, dtype_of, num_bytes, release, specs_of
 from weightzip.codec.decoding import EXACT, decode_part
-from weightzip.codec.header import LOSSY_DTYPES, Header, Part, num_bytes, section_name
+from weightzip.codec.header import LOSSY_DTYPES, Header, Part, section_name
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.steps import Magnitudes
 from weightzip.container import MAX_SECTIONS, header_text, pack, pack_head
-from weightzip.errors import LimitError
-from weightzip.interface import JSON, Codec, Payload, TensorSpec
+from weightzip.interface import JSON, Codec, Payload
 from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.threads import side_by_side
 
@@ -112,11 +111,11 @@ class Encoding:
         self.notes: dict[str, Any] = {}
 
     def parts(self) -> Iterator[CodedPart]:
-        """Code all parts, one after the other; lossy ones first. Raises LimitError where a file cannot hold as many."""
+        """Code all parts, one after the other; lossy ones first. Raises LimitError where a file cannot hold so much."""
         lossless = isinstance(self._codec, LosslessCodec)
         magnitudes = {} if lossless else lossy_magnitudes(self._checkpoint)
         runs = self._lossy_runs(magnitudes)
-        self._check_limits(len(runs), magnitudes)
+        self._check_limits()
         broken: set[str] = set()
         codec = self._codec.settled(magnitudes) if magnitudes and isinstance(self._codec, Partwise) else self._codec
         for names in runs:
@@ -127,17 +126,15 @@ class Encoding:
     def _lossy_runs(self, names: Iterable[str]) -> list[list[str]]:
         sizes = {name: self._specs[name].num_elements for name in names}
         partwise = isinstance(self._codec, Partwise)
-        return list(_runs(sizes, max(PART_WEIGHTS, *sizes.values()) if sizes and partwise else sum(sizes.values())))
+        capacity = max(PART_WEIGHTS, *sizes.values()) if sizes and partwise else sum(sizes.values())
+        return _fitting_runs(sizes, capacity, MAX_SECTIONS // 2 // _MOST_SECTIONS)  # half is left for exact ones
 
     def _exact_runs(self, lossy: Collection[str]) -> list[list[str]]:
         sizes = {name: num_bytes(spec) for name, spec in self._specs.items() if name not in lossy}
-        return list(_runs(sizes, EXACT_PART_BYTES))
+        return _fitting_runs(sizes, EXACT_PART_BYTES, MAX_SECTIONS - 1 - _MOST_SECTIONS * len(self._lossy_parts))
 
-    def _check_limits(self, num_lossy: int, lossy: Collection[str]) -> None:
+    def _check_limits(self) -> None:
         """Raise LimitError at once for what would be found out after everything has been coded."""
-        num_exact = len(self._exact_runs(lossy))
-        if 1 + _MOST_SECTIONS * num_lossy + num_exact > MAX_SECTIONS:
-            raise LimitError(f"a file cannot hold {num_lossy + num_exact:,} parts; compress the checkpoint in several pieces")
         header_text(replace(self.header(), exact=frozenset(self._specs)).to_json())
 
     def header(self) -> Header:
@@ -159,7 +156,7 @@ class Encoding:
     def _lossy_part(self, codec: Codec, names: list[str], broken: set[str]) -> Iterator[CodedPart]:
         """A part of these tensors but those that turn out to be `broken`; nothing where all are."""
         while names:
-            tensors = {name: self._checkpoint.tensors[name] for name in names}
+            tensors = {name: self._checkpoint.dense(name) for name in names}
             size = sum(tensor.numel() for tensor in tensors.values())
             payload = codec.encode({name: tensor.float() for name, tensor in tensors.items()}, self._progress.of(size))
             part = Part(False, len(self._lossy_parts), tuple(self._specs[name] for name in names))
@@ -191,7 +188,7 @@ class Encoding:
 
     def _exact_part(self, names: list[str], *, measured: bool) -> CodedPart:
         """A part of these tensors, as they are; measured: whether something else may be lost, to which they are compared."""
-        tensors = {name: self._checkpoint.tensors[name] for name in names}
+        tensors = {name: self._checkpoint.dense(name) for name in names}
         part = Part(True, len(self._exact_parts), tuple(self._specs[name] for name in names))
         payload = LosslessCodec().encode(tensors)
         self._exact_parts.append(part)
@@ -203,21 +200,11 @@ class Encoding:
         return CodedPart(True, {section_name(EXACT, part.number): data for data in payload.sections.values()}, tensors)
 
 
-def specs_of(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
-    """What is known of tensors besides their values."""
-    return tuple(TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in tensors.items())
-
-
-def lossy_names(checkpoint: Checkpoint) -> set[str]:
-    """The tensors that a lossy codec may touch: the model's own, floating-point, finite, and in float32's range."""
-    return set(lossy_magnitudes(checkpoint))
-
-
 def lossy_magnitudes(checkpoint: Checkpoint) -> dict[str, Magnitudes]:
-    """The magnitudes of those tensors, in order."""
+    """Of the tensors that a lossy codec may touch, in order: the model's own, floating-point, finite, in float32's range."""
 
     def look(name: str) -> Magnitudes:
-        magnitudes = Magnitudes.of(checkpoint.tensors[name])
+        magnitudes = Magnitudes.of(checkpoint.dense(name))
         _release(checkpoint, [name])
         return magnitudes
 
@@ -242,6 +229,19 @@ def _release(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     if checkpoint.mapped:
         for name in names:
             release(checkpoint.tensors[name])
+
+
+def _fitting_runs(sizes: Mapping[str, int], capacity: int, most: int) -> list[list[str]]:
+    """`_runs` whose capacity is doubled until there are at most so many, as a file does not hold any number of sections.
+
+    Memory stays bounded: any two neighbours exceed the capacity together, so that it ends below 4 / `most` of all sizes, which
+    is less than a thousandth, or else as it began.
+    """
+    runs = list(_runs(sizes, capacity))
+    while len(runs) > max(most, 1):
+        capacity *= 2
+        runs = list(_runs(sizes, capacity))
+    return runs
 
 
 def _runs(sizes: Mapping[str, int], capacity: int) -> Iterator[list[str]]:

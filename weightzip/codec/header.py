@@ -11,15 +11,24 @@ from itertools import islice
 
 import torch
 
-from weightzip.checkpoint import MAX_RANK, MAX_TENSORS, Layout, dtype_of, has_possible_size, json_depth
+from weightzip.checkpoint import (
+    MAX_NAME_BYTES,
+    MAX_RANK,
+    MAX_TENSORS,
+    Layout,
+    dtype_of,
+    has_possible_size,
+    json_depth,
+    num_bytes,
+)
 from weightzip.container import VERSION
 from weightzip.errors import FormatError, LimitError
 from weightzip.interface import JSON, TensorSpec
 
 LOSSY_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-MAX_NAME_BYTES = 4096
 MAX_DEPTH = 8  # objects and lists inside each other, in all of a header but its layout, which holds a whole tree
 _COMMON_DTYPE = "float32"
+_SHOWN = 60  # characters of a name in a message
 
 
 @dataclass(frozen=True)
@@ -132,11 +141,6 @@ class Header:
         return sum(map(num_bytes, self.tensors))
 
 
-def num_bytes(spec: TensorSpec) -> int:
-    """Bytes of a tensor, once restored."""
-    return spec.num_elements * dtype_of(spec.dtype).itemsize
-
-
 def section_name(kind: str, number: int) -> str:
     """What the section of some kind is called in the file that belongs to part `number`.
 
@@ -192,12 +196,19 @@ def _parse_entry(entry: JSON) -> TensorSpec:
     name, shape, dtype = entry[0], entry[1], entry[2] if len(entry) > 2 else _COMMON_DTYPE
     if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
         raise FormatError("the header describes a tensor in an unknown way")
-    if len(shape) > MAX_RANK or len(name.encode()) > MAX_NAME_BYTES:
-        raise LimitError(f"a tensor has more than {MAX_RANK} dimensions or a name of more than {MAX_NAME_BYTES} bytes")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise LimitError(f"tensor {_short_name(name)} has a name of more than {MAX_NAME_BYTES} bytes")
+    if len(shape) > MAX_RANK:
+        raise LimitError(f"tensor {_short_name(name)} has more than {MAX_RANK} dimensions")
     if any(type(size) is not int or size < 0 for size in shape) or not has_possible_size(shape):
-        raise FormatError(f"tensor {name!r} has an impossible shape")
+        raise FormatError(f"tensor {_short_name(name)} has an impossible shape")
     dtype_of(dtype)
     return TensorSpec(name, tuple(shape), dtype)
+
+
+def _short_name(name: str) -> str:
+    """A tensor's name for a message of one line."""
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
 
 
 def _check_unicode(stored: Mapping[str, JSON]) -> None:

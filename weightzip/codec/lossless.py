@@ -44,7 +44,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weightzip.checkpoint import dtype_name, dtype_of
+from weightzip.checkpoint import dtype_name, dtype_of, num_bytes
 from weightzip.codec.element_blocks import BLOCK_BYTES, MOST_ELEMENTS, decode_block, encode_block
 from weightzip.codec.element_planes import Elements, Layout, layout_of
 from weightzip.errors import DamagedFileError, FormatError
@@ -84,7 +84,7 @@ class LosslessCodec:
         data = np.frombuffer(payload.sections.get("exact", b""), np.uint8)
         groups = _grouped([(spec.dtype, spec.num_elements) for spec in specs])
         blocks = _blocks(data, groups)
-        flat = [np.empty(spec.num_elements * dtype_of(spec.dtype).itemsize, np.uint8) for spec in specs]
+        flat = [np.empty(num_bytes(spec), np.uint8) for spec in specs]
         tasks = []
         for group, of_group in zip(groups, blocks, strict=True):
             parts = [flat[tensor].view(group.layout.unsigned) for tensor in group.tensors]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ import torch
 import zstandard
 from torch import Tensor
 
-from weightzip.checkpoint import dtype_of
+from weightzip.checkpoint import dtype_of, num_bytes
 from weightzip.errors import FormatError
 from weightzip.interface import Payload, TensorSpec
 
@@ -24,7 +23,7 @@ class LosslessCodecV1:
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
         """The tensors, bit for bit. Raises FormatError where the data does not fill them exactly."""
-        sizes = [math.prod(spec.shape) * dtype_of(spec.dtype).itemsize for spec in specs]
+        sizes = list(map(num_bytes, specs))
         data = _unpack(payload.sections.get("exact", b""), sum(sizes))
         tensors, start = {}, 0
         for spec, size in zip(specs, sizes, strict=True):

@@ -91,7 +91,7 @@ def _working_bytes(header: Header, part: Part, sizes: Sizes) -> int:
     """
     stored = sizes[part.exact, part.number]
     if part.exact:
-        return stored
+        return stored + (part.tensor_bytes if header.version == 1 else 0)  # which unpacks all, then copies each tensor
     num_weights = sum(spec.num_elements for spec in part.specs)
     if header.codec in (AutoCodec.name, AutoCodecV1.name):
         return stored + _AUTO_BYTES * num_weights

@@ -73,7 +73,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.magnitudes = lossy_magnitudes(self.checkpoint)
-        self.tensors = {name: self.checkpoint.tensors[name].float() for name in self.magnitudes}
+        self.tensors = {name: self.checkpoint.dense(name).float() for name in self.magnitudes}
         self.groups = _groups(self.tensors)
         by_group = _GROUP_PROBES * len(self.groups) + _BALANCED_PROBES + _TRADES if len(self.groups) > 1 else 0
         self.expected = 1 + _COMMON_PROBES + by_group + 2 * _FINAL_PROBES

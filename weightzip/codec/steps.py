@@ -44,8 +44,12 @@ class Steps:
 
     def only(self, names: Sequence[str], chosen: Sequence[str]) -> Steps:
         """Those of the chosen tensors among all names, in the order chosen."""
-        codes = dict(zip(names, self.codes, strict=True))
-        return Steps(self.base, tuple(codes[name] for name in chosen))
+        positions = {name: position for position, name in enumerate(names)}
+        return self.at([positions[name] for name in chosen])
+
+    def at(self, positions: Sequence[int]) -> Steps:
+        """Those of the tensors at these positions."""
+        return Steps(self.base, tuple(self.codes[position] for position in positions))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from weightzip.quantise.trellis import NUM_PRICES, TRELLIS_TRADEOFF, run_machine
 from weightzip.threads import side_by_side
 
 STREAM = 1 << 16
-DECODING_BYTES = 6  # per latent at the peak of decoding: its point and its class, and the class's table
 _PASSES = ((1 << 16, 8), (1 << 18, 4))  # of search and fit before the last search: latents looked at, how often
 _MAX_ADAPTIVE = 4096  # longer lists of scales get a table of their own, which reads a thousand times faster
 _LARGEST_SYMBOL = 2.0**30 - 1  # twice this is a point, which must fit 32 bits

@@ -22,6 +22,7 @@ from weightzip.search import approach_limit
 
 FINEST_STEP, COARSEST_STEP = 2.0**-13, 2.0**3  # relative to the weights' deviation
 _SIZE_PROBES = 12
+_DEFAULT_BITS, _COARSE_BITS = 2.25, 0.5  # what a weight takes at the default quality; and at what a task often tolerates
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Target:
         for name, value in given.items():
             if not math.isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
                 raise UsageError(f"--{name.replace('_', '-')} must be a positive number, not {value:g}")
+
+    def exact_bits(self, checkpoint: Checkpoint) -> float:
+        """Bits per weight below which exact storage is no dearer than what a lossy code takes at about this target."""
+        if self.bpw is not None:
+            return self.bpw
+        if self.ratio is not None:
+            return 8 * _input_bytes(checkpoint) / max(_num_weights(checkpoint), 1) / self.ratio
+        return _DEFAULT_BITS if self.max_drop is None else _COARSE_BITS
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,7 @@ def plan_for(
 
 
 def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Codec:
-    input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in checkpoint.tensors.values())
-    weights = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
+    input_bytes, weights = _input_bytes(checkpoint), _num_weights(checkpoint)
     limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
     probes = _SizeProbes(checkpoint, limit, progress)
     step = approach_limit(probes.size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
@@ -90,6 +98,14 @@ def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Co
             f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"
         )
     return AutoCodec(step if probes.best is None else probes.best)
+
+
+def _input_bytes(checkpoint: Checkpoint) -> int:
+    return sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+
+
+def _num_weights(checkpoint: Checkpoint) -> int:
+    return sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.dtype.is_floating_point)
 
 
 def _meet_error(checkpoint: Checkpoint, max_error: float) -> Plan:

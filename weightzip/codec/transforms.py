@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class Transforms:
     shapes: tuple[tuple[int, ...], ...]
     choices: tuple[Choice, ...]
     decoders: tuple[LinearDecoder, ...]
+    _cosines: dict[int, LinearDecoder] = field(default_factory=dict, init=False, repr=False)  # those built so far, by length
 
     def latents(self, index: int, tensor: NDArray[Float]) -> NDArray[Float]:
         """Latents [ra, rb, rc] of a tensor, in the tensor's own unit."""
@@ -86,11 +87,6 @@ class Transforms:
         """How each tensor is cut."""
         return tuple(possible_views(shape)[choice.view] for shape, choice in zip(self.shapes, self.choices, strict=True))
 
-    @cached_property
-    def _cosines(self) -> dict[int, LinearDecoder]:
-        """Those built so far, by length."""
-        return {}
-
     def _decoder(self, index: int, axis: int) -> LinearDecoder | None:
         number = self.choices[index].along[axis]
         if number == IDENTITY:
@@ -98,9 +94,10 @@ class Transforms:
         if number >= LEARNED:
             return self.decoders[number - LEARNED]
         length = self.views[index].sizes[axis]
-        if length not in self._cosines:
-            self._cosines[length] = cosine_decoder(length)
-        return self._cosines[length]
+        cosine = self._cosines.get(length)
+        if cosine is None:  # threads that meet here all build it, and all build the same
+            cosine = self._cosines[length] = cosine_decoder(length)
+        return cosine
 
 
 def _decoded(

@@ -79,7 +79,10 @@ def header_text(header: Mapping[str, JSON]) -> bytes:
     """The header as it is stored, before it is compressed. Raises LimitError where it is too long."""
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > MAX_HEADER_BYTES:
-        raise LimitError(f"the header takes {len(text):,} bytes; {MAX_HEADER_BYTES:,} can be stored; store fewer tensors")
+        raise LimitError(
+            f"the header takes {len(text):,} bytes; {MAX_HEADER_BYTES:,} can be stored; it holds the names of the tensors "
+            "and the texts, numbers and lists around them; leave those out, or store fewer tensors"
+        )
     return text
 
 

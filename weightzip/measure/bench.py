@@ -94,7 +94,7 @@ class Bench:
     def _evaluate(self, tensors: Mapping[str, Tensor]) -> float:
         key = _digest(tensors)
         if key not in self._values:
-            state = checkpoints.state_dict(self._model.layout, dict(tensors), strip_prefix=True)
+            state = checkpoints.module_state(self._model.layout, dict(tensors))
             self._values[key] = evaluate_state(self._task, state)
         return self._values[key]
 

@@ -55,7 +55,7 @@ def model_weights(source: Path) -> Checkpoint:
     Raises CheckpointError, also where no weights are left.
     """
     found = checkpoints.read(source)
-    state = checkpoints.state_dict(found.layout, found.tensors, strip_prefix=True)
+    state = checkpoints.state_dict(found.layout, found.tensors)
     distinct = checkpoints.from_object(state, source.name).tensors if state else {}
     kept = {name: tensor for name, tensor in distinct.items() if _is_plain(tensor)}
     if not any(tensor.is_floating_point() and tensor.numel() for tensor in kept.values()):

@@ -17,7 +17,7 @@ def check_folder(folder: Path, source: Path, *, force: bool) -> None:
     try:
         if folder.is_dir():
             for name in (PAGE, CURVE, POINTS):
-                check_output(folder / name, source=source, force=force)
+                check_output(folder / name, sources=[source], force=force)
         elif folder.exists():
             raise OutputError(f"{folder}: is a file; name a folder with -o")
         else:

@@ -8,27 +8,31 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from weightzip.errors import CheckpointError, TaskError
-from weightzip.tasks.messages import describe_error
+from weightzip.tasks.messages import describe_error, prints_go_to_stderr
 from weightzip.tasks.protocol import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 _MAX_LISTED = 5  # keys named in a message
 
 
-def evaluate_state(task: Task, state: Mapping[str, Tensor]) -> float:
-    """The task's metric for a module that holds the weights `state`; `state` itself is left as it is.
+@prints_go_to_stderr()
+def evaluate_state(task: Task, state: Mapping[str, object]) -> float:
+    """The task's metric for a module that holds the weights `state` (`checkpoint.module_state`), which is left as it is.
 
-    The module is in evaluation mode and no gradients are recorded.
+    The module is in evaluation mode and no gradients are recorded. What the task prints goes to stderr.
     Raises CheckpointError where keys or shapes do not fit the module, TaskError where the task raises an error or
     gives something else than a finite number.
     """
     import torch
 
+    from weightzip.checkpoint import with_prefix_of
+
     model = _build(task)
+    state = with_prefix_of(model, state)
     check_fit(model, state, task.name)
-    model.load_state_dict(dict(state))
+    model.load_state_dict(state)
     model.eval()
     with torch.no_grad():
         try:
@@ -38,7 +42,7 @@ def evaluate_state(task: Task, state: Mapping[str, Tensor]) -> float:
     return _finite(value, task.name)
 
 
-def check_fit(model: nn.Module, state: Mapping[str, Tensor], task_name: str) -> None:
+def check_fit(model: nn.Module, state: Mapping[str, object], task_name: str) -> None:
     """Raise CheckpointError, naming the first few tensors, unless `state` has the module's keys and shapes."""
     from torch import Tensor
 
@@ -48,7 +52,7 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], task_name: str) -> 
     mismatched = [
         f"{key} is {_shape(state[key])}, not {_shape(value)}"
         for key, value in expected.items()
-        if isinstance(value, Tensor) and key in state and state[key].shape != value.shape
+        if isinstance(value, Tensor) and key in state and getattr(state[key], "shape", None) != value.shape
     ]
     problems = [
         f"{kind}: {_first(items)}"
@@ -79,8 +83,9 @@ def _finite(value: object, task_name: str) -> float:
     return float(value)
 
 
-def _shape(tensor: Tensor) -> str:
-    return "x".join(str(size) for size in tensor.shape) or "a scalar"
+def _shape(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return "no tensor" if shape is None else "x".join(str(size) for size in shape) or "a scalar"
 
 
 def _first(items: list[str]) -> str:

@@ -12,17 +12,19 @@ from types import ModuleType
 from typing import cast
 
 from weightzip.errors import TaskError, UsageError
-from weightzip.tasks.messages import describe_error
+from weightzip.tasks.messages import describe_error, prints_go_to_stderr
 from weightzip.tasks.protocol import Task
 
 _FORMS = "a task is zoo:NAME or path/to/file.py:OBJECT"
 
 
+@prints_go_to_stderr()
 def load_task(spec: str) -> Task:
     """The task named by `spec`.
 
     spec: `zoo:NAME` for one of the zoo's tasks, or `path/to/file.py:OBJECT`, where OBJECT is an instance, a class or a
     function without arguments that makes one. The file is executed; modules beside it can be imported by it.
+    What it prints goes to stderr.
 
     Raises UsageError for a spec of neither form or an unknown zoo name, TaskError where the file or the object is
     missing, incomplete, or raises an error.
