@@ -19,13 +19,11 @@ _Result = TypeVar("_Result")
 @contextlib.contextmanager
 def limited_threads(threads: int | None) -> Iterator[None]:
     """Let torch, and `side_by_side`, use `threads` threads within the block; None leaves the setting as it is."""
-    if threads is None:
-        yield
-        return
-    if threads < 1:
+    if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, not {threads}")
-    with _restored():
-        _set(threads)
+    with _restored():  # in any case, as blocks within a block cost next to nothing
+        if threads is not None:
+            _set(threads)
         yield
 
 

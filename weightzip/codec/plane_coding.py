@@ -15,6 +15,8 @@ there is nothing to be found.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
@@ -29,9 +31,19 @@ _HIGHEST_LEVEL = 19  # for what is not more than _LITTLE
 _LITTLE = 8 << 10  # bytes; there, no sample is needed either
 _SAMPLE_LEVEL = 1
 _SAMPLE_PIECES = 4
-_SAMPLE_PIECE = 4096  # bytes
+_SAMPLE_PIECE = 2048  # bytes
 _WORTH_SEARCHING = 0.9  # zstandard must take less than this, of what the other methods take
 _WORTH_CODING = 0.995  # what rANS saves must be worth its time
+
+
+class _Local(threading.local):
+    """A compressor for each thread, as one is not for several, and making one takes longer than a sample."""
+
+    def __init__(self) -> None:
+        self.sampler = zstandard.ZstdCompressor(level=_SAMPLE_LEVEL)
+
+
+_local = _Local()
 
 
 def encode_plane(plane: Plane, bits: int, counts: NDArray[np.int64], *, may_recur: bool = True) -> bytes:
@@ -69,7 +81,7 @@ def compress_if_promising(data: NDArray[np.uint8], rival_bytes: float) -> bytes 
         size = min(_SAMPLE_PIECE, data.size // _SAMPLE_PIECES)
         starts = [k * (data.size - size) // (_SAMPLE_PIECES - 1) for k in range(_SAMPLE_PIECES)]
         sample = np.concatenate([data[start : start + size] for start in starts])
-        in_sample = len(zstandard.ZstdCompressor(level=_SAMPLE_LEVEL).compress(sample.data))
+        in_sample = len(_local.sampler.compress(sample.data))
         if in_sample * data.size > _WORTH_SEARCHING * rival_bytes * sample.size:
             return None
     level = _LEVEL if data.size > _LITTLE else _HIGHEST_LEVEL

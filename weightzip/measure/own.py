@@ -16,6 +16,7 @@ from weightzip.checkpoint import Checkpoint
 from weightzip.codec import AutoCodec, Decoded, LosslessCodec, decode, encode
 from weightzip.interface import Codec
 from weightzip.measure.peers.worker import Coder, serve
+from weightzip.threads import limited_threads
 
 ZSTD_LEVEL = 19  # the highest without a larger window, and what the lossless codec uses for all but the largest checkpoints
 
@@ -26,19 +27,20 @@ class AutoCoder:
     usual = AutoCodec().step
 
     def __init__(self, path: str, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._checkpoint = _in_memory(path)
+        self._checkpoint, self._threads = _in_memory(path), threads
 
     def ready(self) -> None:
         """Codecs leave their input as it is."""
 
     def encode(self, setting: float) -> bytes:
         """The whole .wz file, decoded once to be sure of it."""
-        return encode(self._checkpoint, self._codec(setting)).pack()
+        with limited_threads(self._threads):  # as the verbs do
+            return encode(self._checkpoint, self._codec(setting)).pack()
 
     def decode(self, data: bytes) -> Decoded:
         """The tensors, with all checks of the file."""
-        return decode(data)
+        with limited_threads(self._threads):
+            return decode(data)
 
     def relative_mse(self, decoded: Decoded) -> float:
         """As the file says."""
