@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from weightzip import checkpoint as checkpoints
 from weightzip import compressing, restoring
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, exact_names, plan_for
+from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, keep_structured, plan_for
 from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, TargetError, UsageError
@@ -80,7 +80,7 @@ def compress(
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(_plain(source))
         if include or exclude:
             model = replace(model, weights=compressing.select(model, _patterns(include), _patterns(exclude)))
-        model = replace(model, weights=model.weights - exact_names(model, target.exact_bits(model)))
+        model = model if lossless else keep_structured(model, target.exact_bits(model))
         measure = _measure(job, model) if job is not None else None
         plan = _plan(model, preset, target, lossless, measure, replace(vae or VAESettings(), seed=seed), place, progress)
         with compressing.output_path(destination, force=force, dry_run=dry_run) as temporary:

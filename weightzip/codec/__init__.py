@@ -19,7 +19,7 @@ from weightzip.codec.header import Header, section_kind
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.memory import check_kept, check_one, check_parts, check_written
 from weightzip.codec.paper import PaperCodec
-from weightzip.codec.structured import exact_names
+from weightzip.codec.structured import keep_structured
 from weightzip.codec.targets import Plan, Target, plan_for
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "decode_container",
     "decode_parts",
     "encode",
-    "exact_names",
+    "keep_structured",
     "naming",
     "part_sizes",
     "plan_for",

@@ -6,11 +6,13 @@ that comes back as 0.02 no longer hides anything. A single number (a temperature
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from weightzip.checkpoint import Checkpoint
+from weightzip.checkpoint import Checkpoint, release
 from weightzip.codec.header import LOSSY_DTYPES
 from weightzip.codec.lossless import LosslessCodec
 
@@ -19,14 +21,20 @@ _FEW = 16  # times as many values as distinct ones among them: worth a closer lo
 _FRAME = 69  # bytes that the exact code takes for a constant alone; small tensors share them
 
 
-def exact_names(checkpoint: Checkpoint, most_bits: float) -> frozenset[str]:
-    """Names of the weights that need at most `most_bits` a value to be stored exactly, or are single numbers.
+def keep_structured(checkpoint: Checkpoint, most_bits: float) -> Checkpoint:
+    """The checkpoint without those weights that are single numbers, or need at most `most_bits` a value to be stored exactly.
 
     Costs a look at 4,096 values of each tensor, and the exact code of those with few distinct ones.
     """
-    found = checkpoint.tensors.items()
-    names = [name for name, tensor in found if name in checkpoint.weights and tensor.dtype in LOSSY_DTYPES]
-    return frozenset(name for name in names if _is_better_exact(checkpoint.dense(name), most_bits))
+
+    def is_better_exact(name: str) -> bool:
+        found = _is_better_exact(checkpoint.dense(name), most_bits)
+        if checkpoint.mapped:
+            release(checkpoint.tensors[name])
+        return found
+
+    names = [name for name in checkpoint.weights if checkpoint.tensors[name].dtype in LOSSY_DTYPES]
+    return replace(checkpoint, weights=checkpoint.weights.difference([name for name in names if is_better_exact(name)]))
 
 
 def _is_better_exact(tensor: Tensor, most_bits: float) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from weightzip import checkpoint as checkpoints
+from weightzip.codec import Target, keep_structured
 from weightzip.devices import resolve_device
 from weightzip.folders import staged_folder
 from weightzip.measure import compare
@@ -39,7 +40,8 @@ def make_report(
     source, folder = Path(model), Path(directory)
     settings, place = replace(vae or VAESettings(), seed=seed), resolve_device(device)
     job = load_task(task) if isinstance(task, str) else task
-    checkpoint = checkpoints.read(source)
+    found = checkpoints.read(source)
+    checkpoint = keep_structured(found, Target().exact_bits(found))  # for all methods, as it is when compressing
     check_folder(folder, source, force=force)
     with staged_folder(folder) as staging:
         results = compare(checkpoint, job, settings, place, progress)
