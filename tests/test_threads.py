@@ -133,3 +133,18 @@ def test_a_limit_around_what_is_done_side_by_side_and_within(usual):
         assert side_by_side(item, range(4)) == [(3, 1)] * 4
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == usual
+
+
+def test_the_largest_items_begin_first():
+    begun = []
+    with limited_threads(2):
+        assert side_by_side(lambda item: begun.append(item) or item, "abcd", [1, 5, 2, 9]) == list("abcd")
+    assert set(begun[:2]) == {"b", "d"}
+
+
+def test_the_first_error_is_that_of_the_first_item_whatever_begins_first():
+    def fail(item):
+        raise ValueError(item)
+
+    with limited_threads(2), pytest.raises(ValueError, match=r"^a$"):
+        side_by_side(fail, "abc", [1, 2, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -27,9 +27,12 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         yield
 
 
-def side_by_side(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+def side_by_side(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], sizes: Sequence[int] | None = None
+) -> list[_Result]:
     """`[function(item) for item in items]`, on as many threads as torch may use; each item is computed on one thread.
 
+    sizes: roughly what each item costs; the largest begin first then, so that none is left to be worked on alone at the end.
     The results are the same with any number of threads, as within an item torch has one thread in any case. The first
     exception, in the order of the items, is raised once all have ended or been called off.
     """
@@ -40,9 +43,10 @@ def side_by_side(function: Callable[[_Item], _Result], items: Iterable[_Item]) -
             _set(1)
             return [function(task) for task in tasks]
         with ThreadPoolExecutor(threads, initializer=_set, initargs=(1,)) as pool:
-            futures = [pool.submit(function, task) for task in tasks]
+            order = range(len(tasks)) if sizes is None else sorted(range(len(tasks)), key=sizes.__getitem__, reverse=True)
+            futures = {index: pool.submit(function, tasks[index]) for index in order}
             try:
-                return [future.result() for future in futures]
+                return [futures[index].result() for index in range(len(tasks))]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -85,7 +85,8 @@ class AutoCodec:
             }
 
         groups = [group for group in streams.groups if wanted is None or any(specs[index].name in wanted for index in group)]
-        return {name: tensor for tensors in side_by_side(restored, groups) for name, tensor in tensors.items()}
+        sizes = [sum(specs[index].num_elements for index in group) for group in groups]
+        return {name: tensor for tensors in side_by_side(restored, groups, sizes) for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ class Prepared:
     def of(tensors: Mapping[str, Tensor], reference: Steps) -> Prepared:
         """Transforms that pay at these steps, and the latents that they give."""
         values = [_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), reference.sizes(), strict=True)]
+        sizes = [array.size for array in values]
         transforms = choose_transforms(values, [tuple(tensor.shape) for tensor in tensors.values()])
 
         def latents(index: int) -> NDArray[np.float32]:
@@ -189,7 +191,7 @@ class Prepared:
             values[index] = _NOTHING  # let go as soon as there are latents, which halves the memory
             return found
 
-        return Prepared(tuple(tensors), transforms, tuple(side_by_side(latents, range(len(values)))), reference)
+        return Prepared(tuple(tensors), transforms, tuple(side_by_side(latents, range(len(values)), sizes)), reference)
 
     def only(self, names: Sequence[str]) -> Prepared:
         """The same for some of the tensors."""

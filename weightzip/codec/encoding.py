@@ -301,7 +301,8 @@ class _Loss:
 
 def _losses(source: Mapping[str, Tensor], restored: Mapping[str, Tensor]) -> dict[str, _Loss]:
     """What each tensor has lost."""
-    return dict(zip(source, side_by_side(lambda name: _Loss.of(source[name], restored[name]), source), strict=True))
+    sizes = [tensor.numel() for tensor in source.values()]
+    return dict(zip(source, side_by_side(lambda name: _Loss.of(source[name], restored[name]), source, sizes), strict=True))
 
 
 @dataclass

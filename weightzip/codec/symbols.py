@@ -87,7 +87,7 @@ def encode_symbols(coded: Symbols) -> CodedSymbols:
         return encode_stream(coded.symbols[part], classes[part], coded.quantisers[part], tables)
 
     ends = np.cumsum([0, *(sum(sizes) for sizes in _streams([math.prod(scale.shape) for scale in coded.scales]))]).tolist()
-    streams = side_by_side(stream, [slice(start, end) for start, end in pairwise(ends)])
+    streams = side_by_side(stream, [slice(start, end) for start, end in pairwise(ends)], np.diff(ends).tolist())
     return CodedSymbols(_encode_model(coded.scales, tables, streams), b"".join(streams))
 
 

@@ -83,7 +83,7 @@ def choose_transforms(
     choices: list[Choice] = []
     decoders: list[LinearDecoder] = []
     cosines: set[int] = set()
-    for draft in side_by_side(best, range(len(tensors))):
+    for draft in side_by_side(best, range(len(tensors)), [tensor.size for tensor in tensors]):
         choice, learned = _numbered(draft, len(decoders))
         lengths = cosines | cosine_lengths(choice, draft.sizes)
         if sum(length * length for length in lengths) > MAX_COSINES:  # as a file may not have them
