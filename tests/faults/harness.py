@@ -235,11 +235,13 @@ def stop_many(job: Job, number: int, times: int, seed: int, *, force: bool) -> T
     """
     generator, tally = random.Random(seed), Tally()
     command = (*job.command, "-f") if force else job.command
+    pace = 1.0  # of what the job took when it was made, on a machine that may have been busier
     for turn in range(times):
         old = _old_target(job) if force else {}
-        uniform = after(generator.uniform(0, 1.05 * job.seconds))
-        when = uniform if turn % 2 == 0 else while_writing(job.target.parent, generator.uniform(0, 1.2 * job.writing))
+        uniform = after(generator.uniform(0, 1.05 * pace * job.seconds))
+        when = uniform if turn % 2 == 0 else while_writing(job.target.parent, generator.uniform(0, 1.2 * pace * job.writing))
         ended = stop(number, command, when)
+        pace = min(pace, ended.seconds / job.seconds) if ended.late else pace
         tally.count(ended, job.check(old))
         check_ending(ended, number)
         remove(job.target)
