@@ -1,26 +1,20 @@
 import hashlib
-import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import weightzip
 from weightzip import compressing
-from weightzip.api import restore_to
 from weightzip.container import ContainerWriter
 from weightzip.errors import (
     CheckpointError,
     DamagedFileError,
-    LimitError,
     OutputError,
     TargetError,
-    UnsupportedCheckpointError,
     UsageError,
-    WeightzipError,
 )
 
 
@@ -352,63 +346,6 @@ def test_a_checkpoint_with_all_weights_excluded_is_lossless(source):
     assert (summary["preset"], summary["relative_mse"]) == ("lossless", 0)
 
 
-@pytest.fixture
-def shards(folder, state):
-    """A sharded checkpoint in a folder whose name has a dot."""
-    model = folder / "model-1.5b"
-    model.mkdir()
-    halves = [{"a.weight": torch.randn(30, 40), "a.bias": torch.randn(30)}, {"b.weight": torch.randn(20, 30)}]
-    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
-    for name, half in zip(names, halves, strict=True):
-        save_file(half, model / name, metadata={"format": "pt"})
-    weight_map = {key: name for name, half in zip(names, halves, strict=True) for key in half}
-    index = json.dumps({"metadata": {}, "weight_map": weight_map}, indent=2, sort_keys=True)  # as the usual libraries write it
-    (model / "model.safetensors.index.json").write_text(f"{index}\n")
-    return model
-
-
-def contents(model):
-    return {path.name: path.read_bytes() for path in model.iterdir()}
-
-
-@pytest.mark.parametrize(
-    ("named", "expected"), [(".", "model-1.5b.wz"), ("model.safetensors.index.json", "model-1.5b/model.wz")]
-)
-def test_a_folder_of_shards_comes_back_as_the_same_shards(shards, named, expected):
-    before = contents(shards)
-    summary = weightzip.compress(shards / named if named != "." else shards, lossless=True)
-    assert Path(summary["output"]) == shards.parent / expected
-    restored = restore_to(summary["output"], "back")
-    assert contents(restored.output) == before
-
-
-def test_shards_over_shards(shards):
-    weightzip.compress(shards, "a.wz")
-    before = contents(shards)
-    with pytest.raises(OutputError, match="exists already"):
-        restore_to("a.wz")
-    (shards / "old.safetensors").write_bytes(b"of an earlier model")
-    restore_to("a.wz", force=True)
-    assert contents(shards).keys() == before.keys()
-    assert contents(shards) != before  # what was lossy has changed
-
-
-def test_shards_do_not_replace_other_files(shards):
-    weightzip.compress(shards, "a.wz")
-    (shards / "config.json").write_text("precious")
-    before = contents(shards)
-    with pytest.raises(OutputError, match=r"holds other files, such as config\.json; choose another folder"):
-        restore_to("a.wz", force=True)
-    assert contents(shards) == before
-
-
-def test_one_tensor_of_a_shard_is_a_file(shards):
-    weightzip.compress(shards, "a.wz", lossless=True)
-    restored = restore_to("a.wz", tensor="b.weight")
-    assert restored.output.name == "b.weight.safetensors"
-    assert list(load_file(restored.output)) == ["b.weight"]
-
-
 def test_weights_that_are_shared_go_by_each_of_their_keys(source):
     for pattern in ("tied.*", "module.tied.weight", "layer.weight"):
         summary = weightzip.compress(source, "out.wz", exclude=pattern, force=True)
@@ -466,89 +403,3 @@ def test_a_ratio_is_met_though_exact_storage_takes_more(folder, ratio):
     summary = weightzip.compress({"w": ternary}, "out.wz", ratio=ratio)
     assert summary["ratio"] >= ratio
     assert (summary["max_abs_error"] == 0) == (ratio == 10)
-
-
-@pytest.fixture
-def two_shards(folder):
-    """A folder of two shards and their index."""
-    (folder / "m").mkdir()
-    keys = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
-    for key, name in keys.items():
-        save_file({key: torch.randn(20, 20)}, folder / "m" / name)
-    (folder / "m" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": keys}))
-    return folder / "m"
-
-
-@pytest.mark.parametrize("named", ["", "model.safetensors.index.json"])
-@pytest.mark.parametrize("output", ["model-1.safetensors", "model.safetensors.index.json"])
-def test_a_part_of_the_source_is_never_the_output(two_shards, named, output):
-    before = {path: path.read_bytes() for path in two_shards.iterdir()}
-    with pytest.raises(OutputError, match="same file"):
-        weightzip.compress(two_shards / named, two_shards / output, force=True)
-    assert {path: path.read_bytes() for path in two_shards.iterdir()} == before
-
-
-def test_a_file_beside_the_shards_may_be_replaced(two_shards):
-    for force in (False, True):
-        weightzip.compress(two_shards, two_shards / "packed.wz", force=force)
-    assert sorted(weightzip.restore(two_shards / "packed.wz")) == ["a", "b"]
-
-
-@pytest.mark.parametrize("shape", ["file", "shards"])
-def test_a_source_that_changes_meanwhile_is_noticed(folder, source, two_shards, shape, monkeypatch):
-    changed = source if shape == "file" else two_shards / "model-2.safetensors"
-    write = compressing.write
-
-    def slowly(*arguments, **options):
-        written = write(*arguments, **options)
-        os.utime(changed, ns=(0, 0))
-        return written
-
-    monkeypatch.setattr(compressing, "write", slowly)
-    with pytest.raises(CheckpointError, match="was changed while it was read"):
-        weightzip.compress(source if shape == "file" else two_shards, "out.wz")
-    assert not Path("out.wz").exists()
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")])
-def test_too_little_memory_is_said_in_one_line(folder, source, monkeypatch, error):
-    def greedy(*_, **__):
-        raise error
-
-    monkeypatch.setattr(compressing, "write", greedy)
-    with pytest.raises(WeightzipError, match="takes more memory to compress") as raised:
-        weightzip.compress(source, "out.wz")
-    assert str(raised.value).startswith(str(source))
-    assert files_in(folder) == ["net.pt"]
-
-
-def test_a_file_that_appears_meanwhile_is_not_lost(folder, source, monkeypatch):
-    write = compressing.write
-
-    def slowly(*arguments, **options):
-        Path("out.wz").write_text("precious")
-        return write(*arguments, **options)
-
-    monkeypatch.setattr(compressing, "write", slowly)
-    with pytest.raises(OutputError, match="exists already"):
-        weightzip.compress(source, "out.wz")
-    assert Path("out.wz").read_text() == "precious"
-
-
-def test_what_no_file_holds_is_named(folder):
-    torch.save({"w": torch.ones(3), "text": "x" * (17 << 20)}, "long.pt")
-    with pytest.raises(LimitError, match=r"^long\.pt: the header takes"):
-        weightzip.compress("long.pt")
-
-
-def test_a_name_too_long_is_told_before_anything_is_done(folder, monkeypatch):
-    monkeypatch.setattr(compressing, "write", None)
-    save_file({"x" * 5000: torch.ones(3)}, "long.safetensors")
-    with pytest.raises(UnsupportedCheckpointError, match=r"^long\.safetensors: the name 'xxx.*longer than 4096 bytes"):
-        weightzip.compress("long.safetensors")
-
-
-def test_a_pipe_is_no_source(folder):
-    os.mkfifo("pipe.pt")
-    with pytest.raises(CheckpointError, match="is no file"):
-        weightzip.compress("pipe.pt", "out.wz")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +49,22 @@ def test_several_models_of_equal_standing():
 def test_a_copy_of_the_model_is_known_by_its_keys(prefix):
     checkpoint = from_object({"model": weights("a", "b"), "ema": {"decay": 0.9, "shadow": weights(f"{prefix}a", f"{prefix}b")}})
     assert checkpoint.weights == {"a", "b", f"ema.shadow.{prefix}a", f"ema.shadow.{prefix}b"}
+
+
+@pytest.mark.parametrize("key", ["opt_state", "momentum", "exp_avg", "mu"])
+@pytest.mark.parametrize("model", [{"a": torch.ones(2)}, [torch.ones(2)]])
+def test_moments_have_the_keys_of_the_model_and_are_no_copy_of_it(key, model):
+    moments = {"a": torch.ones(2)} if isinstance(model, dict) else [torch.ones(2)]
+    checkpoint = from_object({"params": model, key: moments})
+    assert len(checkpoint.weights) == 1
+    assert not any(name.startswith(key) for name in checkpoint.weights)
+
+
+@pytest.mark.parametrize("path", [("nowhere",), (0,), ("a", "b"), ("a", 0)])
+def test_a_model_that_is_nowhere_has_nothing(path):
+    """As a file may say that somebody has forged."""
+    checkpoint = from_object(weights("a"))
+    assert module_state(replace(checkpoint.layout, model=(path,)), checkpoint.tensors) == {}
 
 
 def test_what_else_stands_beside_a_model_is_not_weights():

@@ -25,7 +25,7 @@ from weightzip.checkpoint.layout import (
     Layout,
 )
 from weightzip.checkpoint.models import common_prefix, keys_in_model, main_containers, unique_names, weight_containers
-from weightzip.checkpoint.places import MAX_NAME_BYTES, MAX_NAME_CHARACTERS, TreePath, leaves_in, tensors_in
+from weightzip.checkpoint.places import MAX_NAME_BYTES, MAX_NAME_CHARACTERS, TreePath, children, leaves_in, tensors_in
 from weightzip.checkpoint.places import join as join_path
 from weightzip.checkpoint.quiet import no_warnings
 from weightzip.checkpoint.shards import Shards
@@ -146,11 +146,10 @@ def module_state(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, obj
     tree = rebuild(layout, tensors)
     state: dict[str, object] = {**_in_model(layout, tensors_in(tree))}
     for path in layout.model:
-        node: Any = tree
+        node: object = tree
         for part in path:
-            node = node[part]
-        extra = {key: node[key] for key in node if _is_extra_state(key)} if isinstance(node, dict) else {}
-        state |= {key: value for key, value in extra.items() if not isinstance(value, Tensor)}
+            node = dict(children(node)).get(part)  # a path that leads nowhere is that of no model
+        state |= {str(key): value for key, value in children(node) if _is_extra_state(key) and not isinstance(value, Tensor)}
     return {key.removeprefix(layout.prefix): value for key, value in state.items()}
 
 

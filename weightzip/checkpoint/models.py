@@ -27,8 +27,10 @@ _MAIN = (
     "weights",
     "params",
 )
-# Keys that hold a model. Beside one, nothing else is weights (a best score, moments, a replay buffer) but copies of a model.
+# Keys that hold a model. Beside one, nothing else is weights (a best score, moments, a replay buffer) but copies of the model:
+# what has its keys, which moments have as well, under a key that says so.
 _MODEL = re.compile(r"(\w+_)?state_?dict(_\w+)?|model(_\w+)?|module|net(\w|work)?|weights|params|generator|discriminator", re.I)
+_COPY = re.compile(r"(^|_)(ema|swa|averaged?|shadow|teacher|student|target|best)(_|$)", re.I)
 # Keys that hold something else.
 _OTHER = re.compile(
     r"optim|sched|scaler|rng|random|callback|loops|hparam|hyper|config|args|metric|history|sampler|loader", re.I
@@ -51,7 +53,8 @@ def weight_containers(root: object) -> list[ContainerPath]:
         models = [found for found in below if _is_model(found[len(path)])]
         if models:
             known = {_keys(root, found) for found in models}
-            return [found for found in below if any(map(_is_model, found[len(path) :])) or _keys(root, found) in known]
+            copies = [found for found in below if _is_copy(found[len(path) :]) and _keys(root, found) in known]
+            return [found for found in below if found in copies or any(map(_is_model, found[len(path) :]))]
         direct = any(isinstance(child, Tensor) for _, child in children(node))
         return [path, *below] if direct else below
 
@@ -62,13 +65,17 @@ def _is_model(key: str | int) -> bool:
     return isinstance(key, str) and bool(_MODEL.fullmatch(key))
 
 
-def _keys(root: Any, path: ContainerPath) -> frozenset[object]:
+def _is_copy(path: ContainerPath) -> bool:
+    return any(isinstance(part, str) and _COPY.search(part) for part in path)
+
+
+def _keys(root: Any, path: ContainerPath) -> frozenset[str]:
     """The keys of a container of weights, by which copies of a model are known, such as moving averages."""
     for part in path:
         root = root[part]
-    keys = [key for key, child in children(root) if isinstance(child, Tensor)]
-    prefix = common_prefix([str(key) for key in keys])
-    return frozenset(str(key).removeprefix(prefix) for key in keys)
+    keys = [str(key) for key, child in children(root) if isinstance(child, Tensor)]
+    prefix = common_prefix(keys)
+    return frozenset(key.removeprefix(prefix) for key in keys)
 
 
 def main_containers(containers: Sequence[ContainerPath]) -> tuple[ContainerPath, ...]:
