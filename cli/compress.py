@@ -37,9 +37,19 @@ _TORCHVISION = "torchvision:"
 @click.option("--max-error", type=float, metavar="E", help="Target: no weight is off by more than E.")
 @click.option("--max-drop", type=float, metavar="P", help="Target: the task's metric falls by at most P.")
 @click.option("--lossless", is_flag=True, help="Target: every bit comes back.")
-@click.option("--task", metavar="TASK", help="zoo:NAME or path/to/file.py:OBJECT; needed by --max-drop.")
+@click.option("--task", metavar="TASK", help="zoo:NAME or path/to/file.py:OBJECT; needed by --max-drop and --adapt.")
 @click.option(
-    "--adapt", type=click.Choice(["none"]), default="none", expose_value=False, show_default=True, help="Use of data."
+    "--adapt",
+    type=click.Choice(["none", "calibrate", "finetune"]),
+    default="none",
+    show_default=True,
+    help="Let weights adapt to the file: with unlabelled inputs, or with the task's loss.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of an adaptation.  [default: 4000 to calibrate, 10000 to finetune]",
 )
 @click.option("--include", multiple=True, metavar="GLOB", help="Only weights of these names may be lossy. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Weights of these names come back exactly. May be repeated.")
@@ -62,6 +72,8 @@ def compress(
     max_drop: float | None,
     lossless: bool,
     task: str | None,
+    adapt: str,
+    steps: int | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     seed: int,
@@ -82,6 +94,7 @@ def compress(
     Examples:
       weightzip compress model.safetensors
       weightzip compress model.pt -o small.wz --max-drop 0.5 --task evaluate.py:task
+      weightzip compress model.pt --adapt finetune --max-drop 1 --task mytask.py:task
       weightzip compress model.pt --exclude "*.bias" --exclude "head.*"
       weightzip compress model.pt --preset paper --seed 0
     """
@@ -102,6 +115,8 @@ def compress(
             max_drop=max_drop,
             lossless=lossless,
             task=task,
+            adapt=adapt,
+            steps=steps,
             include=include,
             exclude=exclude,
             vae=settings,

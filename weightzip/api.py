@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from weightzip import checkpoint as checkpoints
 from weightzip import compressing, restoring
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, keep_structured, plan_for
+from weightzip.codec import Target, keep_structured
 from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
-from weightzip.errors import CheckpointError, TargetError, UsageError
+from weightzip.errors import CheckpointError, TargetError
 from weightzip.files import check_output, is_folder
 from weightzip.interface import JSON
+from weightzip.planning import Request, plan
 from weightzip.progress import Progress, silent
 from weightzip.restoring import Restored
 from weightzip.summary import Summary, summarise
@@ -25,8 +26,6 @@ from weightzip.tasks import Task, evaluate_state, load_task
 from weightzip.threads import limited_threads
 from weightzip.vae import VAESettings
 
-PRESETS = ("auto", "paper")
-ADAPTATIONS = ("none",)
 Source = str | Path | nn.Module | Mapping[str, object]
 
 
@@ -42,6 +41,7 @@ def compress(
     lossless: bool = False,
     task: str | Task | None = None,
     adapt: str = "none",
+    steps: int | None = None,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     vae: VAESettings | None = None,
@@ -55,18 +55,20 @@ def compress(
 ) -> Summary:
     """Write the smallest .wz file that meets the target, and say what it holds.
 
-    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is.
-    output: by default the source's name with the suffix .wz, in the current folder for objects.
-    At most one target: ratio (at least), bpw (bits per weight of the whole file, at most), max_error (of any weight),
-    max_drop (of the task's metric), lossless; none asks for the default quality.
-    adapt: only "none" so far. include, exclude: patterns of the weights that may be coded lossily, and of those that may not.
-    vae: settings of the paper preset; `seed` overrides theirs. dry_run: do everything but leave a file behind. verify: decode
-    what was written, and compare, before the file gets its name.
-    Raises a WeightzipError; then nothing is written.
+    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is. output: by default
+    the source's name with the suffix .wz, in the current folder for objects. At most one target: ratio (at least), bpw (bits
+    per weight of the whole file, at most), max_error (of any weight), max_drop (of the task's metric), lossless; none asks for
+    the default quality. adapt: "none"; "calibrate" moves the weights, so that with the task's unlabelled inputs the model
+    answers as before in a far smaller file; "finetune" trains them on the task's own loss. Both need a task, and are kept in
+    `<output>.run` on the way, so that the same call goes on after an interrupt. steps: of the optimiser; by default 4,000 and
+    10,000. include, exclude: patterns of the weights that may be coded lossily, and of those that may not. vae: settings of
+    the paper preset; `seed` overrides theirs. dry_run: do everything but leave a file behind. verify: decode what was written,
+    and compare, before the file gets its name. Raises a WeightzipError; then nothing is written.
     """
     start = time.monotonic()
     target = Target(ratio, bpw, max_error, max_drop)
-    _check_options(preset, target, lossless, task, adapt, vae, chosen=bool(include or exclude))
+    settings = replace(vae, seed=seed) if vae is not None else None
+    request = Request(preset, target, lossless, adapt, steps, settings, task is not None, bool(include or exclude))
     place = resolve_device(device)
     path = Path(source) if isinstance(source, (str, Path)) else None
     destination = Path(output) if output is not None else _default_destination(path)
@@ -82,9 +84,10 @@ def compress(
             model = replace(model, weights=compressing.select(model, _patterns(include), _patterns(exclude)))
         model = model if lossless else keep_structured(model, target.exact_bits(model))
         measure = _measure(job, model) if job is not None else None
-        plan = _plan(model, preset, target, lossless, measure, replace(vae or VAESettings(), seed=seed), place, progress)
+        saved = None if dry_run else _run_file(destination)
+        codec_plan = plan(request, model, job, measure, seed=seed, device=place, saved=saved, restart=force, progress=progress)
         with compressing.output_path(destination, force=force, dry_run=dry_run) as temporary:
-            written = compressing.write(model, plan, temporary, progress, digests=verify)
+            written = compressing.write(model, codec_plan, temporary, progress, digests=verify)
             origin.check()
             if verify:
                 compressing.verify(temporary, written, destination, progress)
@@ -97,6 +100,8 @@ def compress(
         seconds=time.monotonic() - start,
     )
     summary["metric"] = metric
+    if saved is not None and adapt != "none":
+        saved.unlink(missing_ok=True)  # no sooner than the file that it was for is there
     return summary
 
 
@@ -196,24 +201,6 @@ def read_state(path: str | Path) -> dict[str, object]:
     return checkpoints.module_state(model.layout, model.tensors)
 
 
-def _check_options(
-    preset: str, target: Target, lossless: bool, task: object, adapt: str, vae: VAESettings | None, *, chosen: bool
-) -> None:
-    if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
-    if adapt not in ADAPTATIONS:
-        raise UsageError(f"unknown adaptation {adapt!r}; use one of {', '.join(ADAPTATIONS)}")
-    if vae is not None and preset != "paper":
-        raise UsageError("VAE settings are for the paper preset; add --preset paper")
-    has_target = target != Target()
-    if lossless and (has_target or preset != "auto" or chosen):
-        raise UsageError("--lossless stands alone: leave out the preset, the other targets, --include and --exclude")
-    if preset == "paper" and has_target:
-        raise UsageError("--preset paper has no target: its size follows from chunk and latent; use --preset auto")
-    if target.max_drop is not None and task is None:
-        raise UsageError("--max-drop needs a task to evaluate; name one with --task")
-
-
 def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
@@ -243,21 +230,9 @@ def _default_destination(path: Path | None) -> Path:
     return path.with_suffix(".wz")
 
 
-def _plan(
-    model: Checkpoint,
-    preset: str,
-    target: Target,
-    lossless: bool,
-    measure: Callable[[dict[str, Tensor]], float] | None,
-    vae: VAESettings,
-    device: str,
-    progress: Progress,
-) -> Plan:
-    if lossless:
-        return Plan(LosslessCodec())
-    if preset == "paper":
-        return Plan(PaperCodec(vae, device=device))
-    return plan_for(model, target, evaluate=measure, progress=progress)
+def _run_file(destination: Path) -> Path:
+    """Where an adaptation is kept on the way to a file."""
+    return destination.with_name(f"{destination.name}.run")
 
 
 def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], float]:

@@ -153,8 +153,8 @@ def module_state(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, obj
     return {key.removeprefix(layout.prefix): value for key, value in state.items()}
 
 
-def with_prefix_of(module: nn.Module, state: Mapping[str, object]) -> dict[str, object]:
-    """A `module_state` under the module's own keys, which DataParallel and torch.compile may have put something before."""
+def with_prefix_of(module: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
+    """Anything with the keys of a `module_state` under the module's own, to which DataParallel or compile may add."""
     prefix = common_prefix([key for key in module.state_dict() if not _is_extra_state(key)])
     return {prefix + key: value for key, value in state.items()}
 

@@ -7,6 +7,7 @@ symbols     arrays of latents <-> bytes, for both
 lossless    exact storage of everything else: `element_blocks` of `element_planes`, coded by `plane_coding`
 header      which tensors a file holds, in which parts, and how each was coded
 structured  which weights are better stored exactly
+trained     the format of `auto` for symbols found by training (`weightzip.adapt`)
 targets     the setting of `auto` for a size or an error; `quality` that for a model that still does its task
 memory      what decoding takes, and whether that is allowed
 auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `matrices`
@@ -19,8 +20,10 @@ from weightzip.codec.header import Header, section_kind
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.memory import check_kept, check_one, check_parts, check_written
 from weightzip.codec.paper import PaperCodec
+from weightzip.codec.quality import meet_drop
 from weightzip.codec.structured import keep_structured
 from weightzip.codec.targets import Plan, Target, plan_for
+from weightzip.codec.trained import TrainedCodec
 
 __all__ = [
     "AutoCodec",
@@ -32,6 +35,7 @@ __all__ = [
     "PaperCodec",
     "Plan",
     "Target",
+    "TrainedCodec",
     "check_kept",
     "check_one",
     "check_parts",
@@ -41,6 +45,7 @@ __all__ = [
     "decode_parts",
     "encode",
     "keep_structured",
+    "meet_drop",
     "naming",
     "part_sizes",
     "plan_for",

@@ -111,7 +111,7 @@ class SettledCodec:
         symbols, transforms = prepared.quantise(steps), prepared.transforms
         del prepared  # with its latents: symbols are all that is needed from here on
         progress(ProgressEvent("coding", 2, 3, "entropy coding"))
-        payload = _payload(encode_symbols(symbols), transforms, steps, symbols.machine)
+        payload = payload_of(encode_symbols(symbols), transforms, steps, symbols.machine)
         progress(ProgressEvent("coding", 3, 3))
         return payload
 
@@ -143,7 +143,7 @@ class BoundedCodec:
                 transforms.latents(index, tensor.numpy().astype(np.float64) / (2.0 * step))
                 for index, (tensor, step) in enumerate(zip(tensors.values(), steps.sizes(), strict=True))
             ]
-        payload = _payload(encode_symbols(round_latents(latents)), transforms, steps, SCALAR)
+        payload = payload_of(encode_symbols(round_latents(latents)), transforms, steps, SCALAR)
         progress(ProgressEvent("coding", 1, 1))
         return payload
 
@@ -182,7 +182,9 @@ class Prepared:
     @staticmethod
     def of(tensors: Mapping[str, Tensor], reference: Steps) -> Prepared:
         """Transforms that pay at these steps, and the latents that they give."""
-        values = [_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), reference.sizes(), strict=True)]
+        values = [
+            values_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), reference.sizes(), strict=True)
+        ]
         sizes = [array.size for array in values]
         transforms = choose_transforms(values, [tuple(tensor.shape) for tensor in tensors.values()])
 
@@ -197,19 +199,16 @@ class Prepared:
         """The same for some of the tensors."""
         wanted = frozenset(names)
         chosen = [index for index, name in enumerate(self.names) if name in wanted]
-        transforms = replace(
-            self.transforms,
-            shapes=tuple(self.transforms.shapes[index] for index in chosen),
-            choices=tuple(self.transforms.choices[index] for index in chosen),
-        )
         kept = tuple(self.names[index] for index in chosen)
         latents = tuple(self.latents[index] for index in chosen)
-        return Prepared(kept, transforms, latents, self.reference.at(chosen))
+        return Prepared(kept, self.transforms.only(chosen), latents, self.reference.at(chosen))
 
     def quantise(self, steps: Steps) -> Symbols:
         """The symbols at these steps."""
         ratios = [step / before for step, before in zip(steps.sizes(), self.reference.sizes(), strict=True)]
-        latents = [array if ratio == 1 else _in_steps(array, ratio) for array, ratio in zip(self.latents, ratios, strict=True)]
+        latents = [
+            array if ratio == 1 else values_in_steps(array, ratio) for array, ratio in zip(self.latents, ratios, strict=True)
+        ]
         return quantise_latents(latents, num_states=NUM_STATES)
 
     def restored(self, symbols: Symbols, steps: Steps) -> dict[str, Tensor]:
@@ -222,7 +221,8 @@ class Prepared:
         }
 
 
-def _payload(coded: CodedSymbols, transforms: Transforms, steps: Steps, machine: Machine) -> Payload:
+def payload_of(coded: CodedSymbols, transforms: Transforms, steps: Steps, machine: Machine) -> Payload:
+    """The sections and the header's part of a file of this codec."""
     learned = encode_transforms(transforms)
     sections = {"steps": encode_integers(steps.codes), **({"transforms": learned} if learned else {})}
     sections |= {"model": coded.model, "symbols": coded.streams}
@@ -245,7 +245,7 @@ def _machine(num_states: object) -> Machine:
     return trellis(NUM_STATES)
 
 
-def _in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+def values_in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     """Values in units of a step; what no symbol can reach is cut off, and comes back with a large error."""
     # Steps beyond float32's range ask for more; whatever numpy's version makes of a float32 and a number.
     numbers = np.float32 if _SMALLEST_SINGLE < step < 1 / _SMALLEST_SINGLE else np.float64

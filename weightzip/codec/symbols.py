@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,11 +31,14 @@ from weightzip.quantise.axes import (
     count_told,
     fit_axis_scales,
 )
+from weightzip.quantise.shorten import shortened
 from weightzip.quantise.trellis import NUM_PRICES, TRELLIS_TRADEOFF, run_machine, search
 from weightzip.threads import side_by_side
 
 STREAM = 1 << 16
 _PASSES = ((1 << 16, 8), (1 << 18, 4))  # of search and fit before the last search: latents looked at, how often
+_SHORTENINGS = 4
+_MAX_SHORTENED = 1 << 21  # latents; of more, scales take next to nothing
 _MAX_ADAPTIVE = 4096  # longer lists of scales get a table of their own, which reads a thousand times faster
 _LARGEST_SYMBOL = 2.0**30 - 1  # twice this is a point, which must fit 32 bits
 
@@ -76,6 +79,29 @@ def round_latents(latents: Sequence[NDArray[np.floating]]) -> Symbols:
     scales = tuple(fit_axis_scales(2 * array.astype(np.float32)) for array in rounded)
     symbols = np.concatenate([array.reshape(-1) for array in rounded])
     return Symbols(symbols, np.zeros(symbols.size, np.uint8), scales, SCALAR)
+
+
+def shorten(coded: Symbols) -> Symbols:
+    """The same symbols under scales that take fewer bytes with them, where there are any; large arrays stay as they are."""
+    if coded.symbols.size > _MAX_SHORTENED:
+        return coded
+    ends = np.cumsum([math.prod(scales.shape) for scales in coded.scales])[:-1]
+    parts = list(zip(np.split(coded.symbols, ends), np.split(coded.quantisers, ends), strict=True))
+    best, shortest = coded, _size(coded)
+    for _ in range(_SHORTENINGS):
+        counts = count_symbols(coded.symbols, _classes(coded.scales), coded.quantisers, MAX_CLASSES)
+        prices = MagnitudeTables.fit(counts).bits(MAX_CLASSES, NUM_PRICES)
+        scales = tuple(shortened(*part, before, prices) for part, before in zip(parts, coded.scales, strict=True))
+        coded = replace(coded, scales=scales)
+        size = _size(coded)
+        if size < shortest:
+            best, shortest = coded, size
+    return best
+
+
+def _size(coded: Symbols) -> int:
+    both = encode_symbols(coded)
+    return len(both.model) + len(both.streams)
 
 
 def encode_symbols(coded: Symbols) -> CodedSymbols:

@@ -47,6 +47,12 @@ class Target:
             if not math.isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
                 raise UsageError(f"--{name.replace('_', '-')} must be a positive number, not {value:g}")
 
+    def limit(self, checkpoint: Checkpoint) -> float | None:
+        """Bytes that the whole file may take; None where the target is not one of size."""
+        if self.ratio is not None:
+            return _input_bytes(checkpoint) / self.ratio
+        return None if self.bpw is None else self.bpw * _num_weights(checkpoint) / 8
+
     def exact_bits(self, checkpoint: Checkpoint) -> float:
         """Bits per weight below which exact storage is no dearer than what a lossy code takes at about this target."""
         if self.bpw is not None:
@@ -81,14 +87,12 @@ def plan_for(
         if evaluate is None:
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
         return Plan(meet_drop(checkpoint, target.max_drop, evaluate, progress))
-    if target.ratio is not None or target.bpw is not None:
-        return Plan(_meet_size(checkpoint, target, progress))
-    return Plan(AutoCodec())
+    limit = target.limit(checkpoint)
+    return Plan(AutoCodec() if limit is None else _meet_size(checkpoint, limit, progress))
 
 
-def _meet_size(checkpoint: Checkpoint, target: Target, progress: Progress) -> Codec:
+def _meet_size(checkpoint: Checkpoint, limit: float, progress: Progress) -> Codec:
     input_bytes, weights = _input_bytes(checkpoint), _num_weights(checkpoint)
-    limit = input_bytes / target.ratio if target.ratio is not None else (target.bpw or 0.0) * weights / 8
     probes = _SizeProbes(checkpoint, limit, progress)
     step = approach_limit(probes.size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
     if step is None:

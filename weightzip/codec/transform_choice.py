@@ -31,7 +31,7 @@ most what the energy of runs of 64 latents varies by beyond chance: 0.01 bit per
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,15 +69,19 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 def choose_transforms(
-    tensors: Sequence[NDArray[np.float32]], shapes: Sequence[tuple[int, ...]], *, headroom: float = 64.0
+    tensors: Sequence[NDArray[np.float32]],
+    shapes: Sequence[tuple[int, ...]],
+    *,
+    headroom: float = 64.0,
+    kinds: Collection[int] = (COSINE, LEARNED),
 ) -> Transforms:
     """Transforms for tensors given in units of their fine steps; with any number of threads the same ones.
 
-    headroom: how many times finer the steps may become with these transforms.
+    headroom: how many times finer the steps may become with these transforms. kinds: of transforms that are tried.
     """
 
     def best(index: int) -> _Draft:
-        draft = _best_draft(tensors[index], tuple(shapes[index]), headroom)
+        draft = _best_draft(tensors[index], tuple(shapes[index]), headroom, frozenset(kinds))
         return replace(draft, values=_NOTHING)  # which take as much as the tensor
 
     choices: list[Choice] = []
@@ -110,25 +114,29 @@ def _numbered(draft: _Draft, first: int) -> tuple[Choice, list[LinearDecoder]]:
 
 @dataclass(frozen=True, eq=False)
 class _Draft:
-    """A view of one tensor, what is done along its axes, and the bits that latents, scales and bases take then."""
+    """A view of one tensor, what is done along its axes, and the bits that latents, scales and bases take then.
+
+    kinds: of transforms that may be tried.
+    """
 
     view: int
     sizes: tuple[int, ...]  # of the view
     values: NDArray[np.float32]
     variances: Variances
     bits: float
+    kinds: frozenset[int]
     along: tuple[LinearDecoder | int, ...] = (IDENTITY, IDENTITY, IDENTITY)
     growth: float = 1.0  # how much larger a sum may become than the largest latent
 
 
-def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...], headroom: float) -> _Draft:
+def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...], headroom: float, kinds: frozenset[int]) -> _Draft:
     views = possible_views(shape)
-    plain = _draft(cut(tensor, views[0]), 0)
+    plain = _draft(cut(tensor, views[0]), 0, kinds)
     if tensor.size < _SMALLEST or plain.bits == 0:
         return plain
     best = plain
     for number, ways in _promising_views(plain, views):
-        draft = plain if number == 0 else _draft(cut(tensor, views[number]), number)
+        draft = plain if number == 0 else _draft(cut(tensor, views[number]), number, kinds)
         draft = _transformed_along(draft, [axis for axis in (2, 1, 0) if ways[axis]])
         if draft.bits < best.bits and not _too_large(draft, headroom):
             best = draft
@@ -141,9 +149,9 @@ def _too_large(draft: _Draft, headroom: float) -> bool:
     return not largest * draft.growth * headroom < _EXACT
 
 
-def _draft(values: NDArray[np.float32], view: int) -> _Draft:
+def _draft(values: NDArray[np.float32], view: int, kinds: frozenset[int]) -> _Draft:
     variances = usable_variances(values)
-    return _Draft(view, values.shape, values, variances, _latent_bits(values, variances))
+    return _Draft(view, values.shape, values, variances, _latent_bits(values, variances), kinds)
 
 
 def _latent_bits(values: NDArray[np.float32], variances: Variances) -> float:
@@ -156,7 +164,7 @@ def _transformed_along(draft: _Draft, axes: list[int]) -> _Draft:
     while axes:
         looked_at = axes if draft.values.size <= _SMALL else axes[:1]
         found = {axis: _moments(draft, axis) for axis in looked_at}
-        first = max(looked_at, key=lambda axis: max(found[axis].cosine_gain, found[axis].learned_gain))
+        first = max(looked_at, key=lambda axis: max(_gains(draft, found[axis]).values()))
         draft = _transformed(draft, first, found[first])
         axes = [axis for axis in axes if axis != first]
     return draft
@@ -172,17 +180,24 @@ def _transformed(draft: _Draft, axis: int, moments: Moments) -> _Draft:
 
     Which of them is judged by their estimates, and tried out where those are close and the tensor is not large.
     """
-    best = max(moments.cosine_gain, moments.learned_gain)
+    gains = _gains(draft, moments)
+    best = max(gains.values())
     if best < _CHANCE * draft.bits:
         return draft
     close = best if draft.values.size > _SMALL else best / 2
     candidates = [draft]
-    if moments.cosine_gain >= close:
+    if gains.get(COSINE, -math.inf) >= close:
         candidates.append(_applied(draft, axis, cosine_decoder(moments.length), COSINE, 0.0))
-    if moments.learned_gain >= close:
+    if gains.get(LEARNED, -math.inf) >= close:
         candidates += _learned(draft, axis, moments)
     best_candidate = min(candidates, key=lambda candidate: candidate.bits)
     return best_candidate if best_candidate.bits < (1 - _CHANCE) * draft.bits else draft
+
+
+def _gains(draft: _Draft, moments: Moments) -> dict[int, float]:
+    """Bits that each kind of transform that may be tried is estimated to save."""
+    cosine = {COSINE: moments.cosine_gain} if COSINE in draft.kinds else {}
+    return {**cosine, LEARNED: moments.learned_gain} if LEARNED in draft.kinds else cosine
 
 
 def _learned(draft: _Draft, axis: int, moments: Moments) -> list[_Draft]:

@@ -55,7 +55,7 @@ class Transforms:
         """Latents [ra, rb, rc] of a tensor, in the tensor's own unit."""
         latents = cut(tensor, self.views[index])
         for axis in (2, 1, 0):
-            decoder = self._decoder(index, axis)
+            decoder = self.decoder(index, axis)
             if decoder is not None:
                 latents = decoder.encode(latents, axis)
         return latents
@@ -73,7 +73,7 @@ class Transforms:
 
         Raises FormatError where numbers are too large to be exact. Infinite where float32 ends.
         """
-        decoders = [self._decoder(index, axis) for axis in range(3)]
+        decoders = [self.decoder(index, axis) for axis in range(3)]
         unit = math.ldexp(step, -sum(decoder.shift for decoder in decoders if decoder))
         restored = np.empty(self.views[index].sizes, np.float32)
         with np.errstate(over="ignore"):
@@ -87,7 +87,13 @@ class Transforms:
         """How each tensor is cut."""
         return tuple(possible_views(shape)[choice.view] for shape, choice in zip(self.shapes, self.choices, strict=True))
 
-    def _decoder(self, index: int, axis: int) -> LinearDecoder | None:
+    def only(self, indices: Sequence[int]) -> Transforms:
+        """The same for some of the tensors, in that order."""
+        shapes = tuple(self.shapes[index] for index in indices)
+        return replace(self, shapes=shapes, choices=tuple(self.choices[index] for index in indices))
+
+    def decoder(self, index: int, axis: int) -> LinearDecoder | None:
+        """What undoes the transform along an axis of a tensor; None where there is none."""
         number = self.choices[index].along[axis]
         if number == IDENTITY:
             return None

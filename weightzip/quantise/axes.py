@@ -77,7 +77,7 @@ def usable_variances(values: NDArray[np.float32]) -> Variances:
 
 def _folded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Latents with their root mean square, [1], in place of an axis that may not have scales: they have the same variances."""
-    long = tuple(axis for axis, size in enumerate(values.shape) if size > 1 and not _may_vary(values.shape, axis))
+    long = tuple(axis for axis, size in enumerate(values.shape) if size > 1 and not may_vary(values.shape, axis))
     if not long:
         return values
     few: NDArray[np.float32] = np.sqrt(np.square(values).mean(axis=long, dtype=np.float64, keepdims=True)).astype(np.float32)
@@ -101,7 +101,7 @@ def _cheapest(shape: tuple[int, ...], variances: Variances, level: float) -> Var
         codes: int = sum(size for axis, size in enumerate(shape) if chosen >> axis & 1)
         return _BITS_PER_CODE * codes + alike * estimated_bits(subset(chosen))
 
-    varying = sum(1 << axis for axis in range(3) if _may_vary(shape, axis))
+    varying = sum(1 << axis for axis in range(3) if may_vary(shape, axis))
     usable = [chosen for chosen in range(8) if not chosen & ~varying]
     return subset(min(usable, key=bits))
 
@@ -113,7 +113,7 @@ def _codes(variances: Variances, shape: tuple[int, ...]) -> Codes:
     # An axis that was folded comes first: its unit is coarse, and another has to make up for it.
     for axis in sorted((2, 1, 0), key=lambda axis: variances[axis].size == shape[axis]):
         exact = 0.5 * CLASSES_PER_OCTAVE * np.log2(np.maximum(variances[axis], 1e-12)) + carried
-        unit = _unit(shape, axis)
+        unit = axis_unit(shape, axis)
         rounded = np.clip(np.rint(exact / unit), -_MAX_CODE, _MAX_CODE) * unit
         carried = float((exact - rounded).mean()) if exact.size else 0.0
         codes[axis] = np.broadcast_to(rounded.astype(np.int32), shape[axis])
@@ -129,12 +129,12 @@ def _narrow(codes: NDArray[np.int32]) -> NDArray[np.int16]:
     return np.clip(codes, -_MAX_CODE, _MAX_CODE).astype(np.int16)
 
 
-def _may_vary(shape: tuple[int, ...], axis: int) -> bool:
+def may_vary(shape: tuple[int, ...], axis: int) -> bool:
     """Whether an axis may have scales of its own: all of them together take far less memory than the latents."""
     return 1 < shape[axis] <= max(_MANY_CODES, math.prod(shape) // _LATENTS_PER_CODE)
 
 
-def _unit(shape: tuple[int, ...], axis: int) -> int:
+def axis_unit(shape: tuple[int, ...], axis: int) -> int:
     """In how many quarter octaves an axis's codes are told, by how many latents share one."""
     latents = int(np.prod([size for other, size in enumerate(shape) if other != axis], dtype=np.int64))
     if latents >= _LATENTS_FOR_UNIT_ONE:
@@ -147,7 +147,7 @@ def axis_integers(scales: AxisScales) -> tuple[list[int], NDArray[np.int32]]:
     modes: list[int] = []
     told: list[NDArray[np.int32]] = []
     for axis, codes in enumerate(scales.codes):
-        units = _told_apart(codes) // _unit(scales.shape, axis)
+        units = _told_apart(codes) // axis_unit(scales.shape, axis)
         level = round(float(units.mean())) if units.size else 0
         if not (units != level).any():
             modes += [_CONSTANT, level]
@@ -168,7 +168,7 @@ def count_told(modes: list[int], shape: Shape) -> int:
     """How many codes follow for an array of this shape. Raises FormatError."""
     if len(modes) != 2 * len(shape) or any(mode not in (_CONSTANT, _DIRECT, _DELTAS) for mode in modes[::2]):
         raise FormatError("a tensor's scales are told in an unknown way")
-    if any(mode != _CONSTANT and not _may_vary(shape, axis) for axis, mode in enumerate(modes[::2])):
+    if any(mode != _CONSTANT and not may_vary(shape, axis) for axis, mode in enumerate(modes[::2])):
         raise FormatError("a tensor has more scales than its size allows")
     return sum(size for mode, size in zip(modes[::2], shape, strict=True) if mode != _CONSTANT)
 
@@ -185,5 +185,5 @@ def axis_scales(modes: list[int], told: NDArray[np.int32], shape: Shape) -> Axis
             units = part.astype(np.int32) if mode == _DIRECT else np.cumsum(part, dtype=np.int32)
             start += size
         units += np.int32(np.clip(level, -_MAX_CODE, _MAX_CODE))
-        codes.append(np.broadcast_to(np.clip(units, -_MAX_CODE, _MAX_CODE) * np.int32(_unit(shape, axis)), size))
+        codes.append(np.broadcast_to(np.clip(units, -_MAX_CODE, _MAX_CODE) * np.int32(axis_unit(shape, axis)), size))
     return AxisScales((codes[0], codes[1], codes[2]))

@@ -1,10 +1,26 @@
 """What a checkpoint is for: a module, and a number that says how well it does its job.
 
-It knows the Task protocol, how tasks are found, and how weights are evaluated; it never knows codecs or any one task.
+It knows the Task protocol, how tasks are found, how weights are evaluated, and how a task's data are read; it never knows
+codecs or any one task.
 """
 
-from weightzip.tasks.evaluate import evaluate_state
+from weightzip.tasks.data import build_module, calibration_inputs, forward, map_tensors, tensors_in_batch, training_batches
+from weightzip.tasks.evaluate import check_fit, evaluate_state
 from weightzip.tasks.load import load_task
-from weightzip.tasks.protocol import CalibrationTask, Task, TrainingTask
+from weightzip.tasks.protocol import Batch, CalibrationTask, Task, TrainingTask
 
-__all__ = ["CalibrationTask", "Task", "TrainingTask", "evaluate_state", "load_task"]
+__all__ = [
+    "Batch",
+    "CalibrationTask",
+    "Task",
+    "TrainingTask",
+    "build_module",
+    "calibration_inputs",
+    "check_fit",
+    "evaluate_state",
+    "forward",
+    "load_task",
+    "map_tensors",
+    "tensors_in_batch",
+    "training_batches",
+]

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from weightzip.errors import CheckpointError, TaskError
+from weightzip.tasks.data import build_module
 from weightzip.tasks.messages import describe_error, prints_go_to_stderr
 from weightzip.tasks.protocol import Task
 
@@ -29,7 +30,7 @@ def evaluate_state(task: Task, state: Mapping[str, object]) -> float:
 
     from weightzip.checkpoint import with_prefix_of
 
-    model = _build(task)
+    model = build_module(task)
     state = with_prefix_of(model, state)
     check_fit(model, state, task.name)
     model.load_state_dict(state)
@@ -61,18 +62,6 @@ def check_fit(model: nn.Module, state: Mapping[str, object], task_name: str) -> 
     ]
     if problems:
         raise CheckpointError(f"the checkpoint does not fit the model of task {task_name}; {'; '.join(problems)}")
-
-
-def _build(task: Task) -> nn.Module:
-    from torch import nn
-
-    try:
-        model: object = task.model()
-    except (Exception, SystemExit) as error:
-        raise TaskError(f"task {task.name}: model() raised {describe_error(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise TaskError(f"task {task.name}: model() gave {type(model).__name__}; it must give a torch.nn.Module")
-    return model
 
 
 def _finite(value: object, task_name: str) -> float:

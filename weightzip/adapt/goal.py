@@ -1,0 +1,88 @@
+"""What a run is to reach, and how far it is from it: this steers the price of a bit, so that one run finds it by itself.
+
+A model that has just lost weights recovers while it goes on training. So a drop of the metric may be several times the target
+at the beginning, and what is allowed falls to the target by the middle of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+_SETTLED = 0.5  # of the run, from which the target itself counts
+_CLOSE = 0.995  # of a size limit: what is aimed at
+_OCTAVES = 0.25  # by which a size may miss its limit until the price moves at full speed
+_SMALLEST = 1e-9
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """passes: whether the target is met. room: from -1 (the price must fall) to 1 (it may rise). value: the metric."""
+
+    passes: bool
+    room: float
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is judged: tensors as the file restores them, bytes of the file, and how much of the run is done, 0 to 1."""
+
+    tensors: Mapping[str, Tensor]
+    file_bytes: float
+    done: float
+
+
+class Goal(Protocol):
+    """A target; `judge` costs an evaluation of the task where the target is one of its metric."""
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        """How a candidate stands."""
+
+    def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:
+        """Whether one that passes is better than another one that does: (file bytes, share of the run) of each."""
+
+
+@dataclass(frozen=True)
+class KeepMetric:
+    """The smallest file whose metric is at most `max_drop` below the original's.
+
+    excess: how many times the target a drop may be over it at first.
+    """
+
+    evaluate: Callable[[Mapping[str, Tensor]], float]
+    original: float
+    max_drop: float
+    excess: float
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        """By evaluating the task."""
+        value = self.evaluate(candidate.tensors)
+        drop = self.original - value
+        allowed = self.max_drop * (1 + self.excess * max(0.0, 1 - candidate.done / _SETTLED))
+        room = (allowed - drop) / max(allowed, _SMALLEST)
+        return Verdict(drop <= self.max_drop, max(-1.0, min(1.0, room)), value)
+
+    def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:
+        """The smaller one."""
+        return candidate[0] < best[0]
+
+
+@dataclass(frozen=True)
+class KeepSize:
+    """The best model in a file of at most `limit` bytes; the task is not evaluated."""
+
+    limit: float
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        """By its size alone."""
+        octaves = math.log2(_CLOSE * self.limit / max(candidate.file_bytes, 1.0))
+        return Verdict(candidate.file_bytes <= self.limit, max(-1.0, min(1.0, -octaves / _OCTAVES)), None)
+
+    def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:
+        """The one that was trained longer."""
+        return candidate[1] >= best[1]

@@ -1,0 +1,131 @@
+"""What training minimises besides the bits: the task's own loss, or how far outputs are from those of the original model.
+
+The original model knows what to answer to any input. So outputs can be matched on mixtures of the inputs as well, of which
+there are far more: with 5,000 images that makes the difference between a model that has learned them by heart and one that
+still does its task (mixup, Zhang et al. 2018; with a teacher, Beyer et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weightzip.adapt.network import Network
+from weightzip.errors import TaskError
+from weightzip.tasks import Batch, Task, map_tensors, tensors_in_batch
+from weightzip.tasks.messages import describe_error, prints_go_to_stderr
+
+Weights = Mapping[str, Tensor]
+_MOST_OF_ANOTHER = 0.5  # share of the second input in a mixture
+_DECIDED = 0.5  # share of the largest entropy, below which scores are those of a classifier
+_SMALLEST_POWER = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """Matches the original's outputs. Class scores by the divergence of what they say, everything else by relative square
+    error.
+
+    source: the task's method that gives the inputs. class_axes: per output tensor, the axis of its classes, or None.
+    """
+
+    network: Network
+    source: str
+    class_axes: tuple[int | None, ...]
+
+    @staticmethod
+    def on(network: Network, source: str, inputs: Batch) -> Matching:
+        """Decided by the original's outputs for some inputs. Raises TaskError where those hold nothing to match."""
+        outputs = _floating(network.original_outputs(network.placed(inputs), source))
+        if not outputs:
+            raise TaskError(
+                f"task {network.task.name}: the model's outputs hold no floating-point tensor, so none can be matched"
+            )
+        return Matching(network, source, tuple(map(_class_axis, outputs)))
+
+    def loss(self, weights: Weights, inputs: Batch) -> Tensor:
+        """Mean over the output tensors, a scalar."""
+        wanted = _floating(self.network.original_outputs(inputs, self.source))
+        found = _floating(self.network.outputs(weights, inputs, self.source))
+        parts = [_difference(*each) for each in zip(found, wanted, self.class_axes, strict=True)]
+        return torch.stack(parts).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class TaskLoss:
+    """The task's own loss against its targets."""
+
+    network: Network
+    task_loss: Callable[[Any, Any], Any]
+
+    def loss(self, weights: Weights, pair: tuple[Batch, Batch]) -> Tensor:
+        """For (inputs, targets), a scalar. Raises TaskError where the task does, or gives something else."""
+        inputs, targets = pair
+        outputs = self.network.outputs(weights, inputs, "training")
+        name = self.network.task.name
+        with prints_go_to_stderr():
+            try:
+                value = self.task_loss(outputs, targets)
+            except (Exception, SystemExit) as error:
+                raise TaskError(f"task {name}: loss() raised {describe_error(error)}") from error
+        if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+            raise TaskError(f"task {name}: loss() must give a scalar tensor that depends on the outputs it is given")
+        return value.reshape(())
+
+
+def own_loss(task: Task) -> Callable[[Any, Any], Any] | None:
+    """The task's loss, if it has one."""
+    found = getattr(task, "loss", None)
+    return found if callable(found) else None
+
+
+def mixed(inputs: Batch, others: Batch, generator: torch.Generator) -> Batch:
+    """Inputs mixed with others of their shapes, each example in a share of its own; as they are where that makes no sense."""
+    tensors, partners = tensors_in_batch(inputs), tensors_in_batch(others)
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in partners]:
+        return inputs
+    if not all(tensor.is_floating_point() and tensor.dim() for tensor in tensors):
+        return inputs  # words, say, or masks
+    if len({len(tensor) for tensor in tensors}) != 1:
+        return inputs
+    share = _MOST_OF_ANOTHER * torch.rand(len(tensors[0]), generator=generator).to(tensors[0].device)
+    order = torch.randperm(len(tensors[0]), generator=generator).to(tensors[0].device)
+    rest = iter(partners)
+
+    def mix(tensor: Tensor) -> Tensor:
+        weight = share.to(tensor.dtype).reshape(-1, *[1] * (tensor.dim() - 1))
+        return torch.lerp(tensor, next(rest)[order], weight)
+
+    return map_tensors(mix, inputs)
+
+
+def _floating(outputs: Batch) -> list[Tensor]:
+    return [tensor for tensor in tensors_in_batch(outputs) if tensor.is_floating_point() and tensor.numel()]
+
+
+def _class_axis(outputs: Tensor) -> int | None:
+    """The axis along which outputs are scores of classes: where a softmax has decided, in the mean over the examples."""
+    axes = [axis for axis in {1, outputs.dim() - 1} if 0 < axis < outputs.dim() and outputs.shape[axis] > 1]
+    entropies = {axis: _relative_entropy(outputs.float(), axis) for axis in axes}
+    best = min(entropies, key=lambda axis: (entropies[axis], axis), default=None)
+    return best if best is not None and entropies[best] < _DECIDED else None
+
+
+def _relative_entropy(scores: Tensor, axis: int) -> float:
+    logs = functional.log_softmax(scores, axis)
+    largest = torch.log(torch.tensor(float(scores.shape[axis])))
+    return float(-(logs.exp() * logs).sum(axis).mean() / largest)
+
+
+def _difference(found: Tensor, wanted: Tensor, class_axis: int | None) -> Tensor:
+    """The Kullback-Leibler divergence per decision in nats, or the square error relative to the outputs' power."""
+    if class_axis is None:
+        power = wanted.float().square().mean() + _SMALLEST_POWER
+        return (found.float() - wanted.float()).square().mean() / power
+    before, after = (functional.log_softmax(scores.float(), class_axis) for scores in (wanted, found))
+    return (before.exp() * (before - after)).sum(class_axis).mean()

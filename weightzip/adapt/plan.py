@@ -1,0 +1,202 @@
+"""From a checkpoint, a task and a target to the codec of the file: which data a level uses, and in which order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weightzip.adapt.goal import Goal, KeepMetric, KeepSize
+from weightzip.adapt.latents import Latents, first_steps
+from weightzip.adapt.network import Network
+from weightzip.adapt.norms import measured_statistics, names_of_statistics
+from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
+from weightzip.adapt.saved import SavedRun, identity_of
+from weightzip.adapt.settings import AdaptSettings
+from weightzip.adapt.training import Objective, State, Training
+from weightzip.checkpoint import Checkpoint
+from weightzip.codec import AutoCodec, Plan, Target, encode, meet_drop
+from weightzip.codec.encoding import file_size, lossy_magnitudes
+from weightzip.codec.trained import TrainedCodec
+from weightzip.errors import TargetError, UsageError
+from weightzip.progress import Progress
+from weightzip.tasks import Batch, Task, calibration_inputs, training_batches
+
+MOST_INPUTS = 5_000  # that calibration may use
+_STATISTICS_BATCHES = 50
+_COARSER, _FINER = 8, -4  # quarter octaves: statistics, whose error gains and biases make good; what else is not trained
+Evaluate = Callable[[dict[str, Tensor]], float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an adaptation is asked for besides checkpoint, task and target.
+
+    level: calibrate or finetune. saved: where the run is kept so that it can go on after an interrupt; None keeps nothing.
+    restart: whether what is there belongs to another run and may be overwritten.
+    """
+
+    level: str
+    settings: AdaptSettings
+    seed: int
+    device: str
+    saved: Path | None = None
+    restart: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What there is to learn from. batches: an endless stream from a step on. inputs: some, to measure statistics on."""
+
+    objective: Objective
+    batches: Callable[[int], Iterator[object]]
+    inputs: Sequence[Batch]
+    source: str
+
+
+def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: Evaluate, run: Run, progress: Progress) -> Plan:
+    """How to encode a checkpoint with weights that were adapted to the file.
+
+    evaluate: the metric of all tensors of the checkpoint. Raises CheckpointError where it does not fit the task's module,
+    TaskError and UsageError where the task fails or lacks something, TargetError where a size cannot be met.
+    """
+    network = Network(task, checkpoint, run.device)
+    lessons = _lessons(network, run)
+    names = list(lossy_magnitudes(checkpoint))
+    if not network.trained.intersection(names):
+        raise UsageError(f"task {task.name}: the model has no weights of the checkpoint to train; use --adapt none")
+    goal = _goal(checkpoint, target, evaluate, run.settings.excess)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        found, closest = _train(checkpoint, names, network, lessons, goal, target, run, progress)
+    if found is not None:
+        return Plan(found)
+    if isinstance(goal, KeepSize):
+        raise TargetError(f"{goal.limit:,.0f} bytes are out of reach: the smallest file took {closest:,.0f}; ask for less")
+    return Plan(meet_drop(checkpoint, goal.max_drop, evaluate, progress))  # what no data are needed for
+
+
+def _goal(checkpoint: Checkpoint, target: Target, evaluate: Evaluate, excess: float) -> KeepMetric | KeepSize:
+    """What the run is to reach; without a target, the metric that the default quality without data keeps."""
+    limit = target.limit(checkpoint)
+    if limit is not None:
+        return KeepSize(limit)
+    original = evaluate(dict(checkpoint.tensors))
+    max_drop = target.max_drop
+    if max_drop is None:
+        max_drop = max(0.0, original - evaluate(encode(checkpoint, AutoCodec()).restored))
+
+    def measure(tensors: Mapping[str, Tensor]) -> float:
+        typed = {name: tensor.to(checkpoint.tensors[name].dtype) for name, tensor in tensors.items()}
+        return evaluate({**checkpoint.tensors, **typed})
+
+    return KeepMetric(measure, original, max_drop, excess)
+
+
+def _train(
+    checkpoint: Checkpoint,
+    names: Sequence[str],
+    network: Network,
+    lessons: Lessons,
+    goal: Goal,
+    target: Target,
+    run: Run,
+    progress: Progress,
+) -> tuple[TrainedCodec | None, float]:
+    """The codec of the best model found, if any meets the goal; and the bytes of the smallest file seen."""
+    tensors = {name: checkpoint.dense(name).float() for name in names}
+    statistics = names_of_statistics(network)
+    shifts = {name: _COARSER if name in statistics else _FINER for name in names if name not in network.trained}
+    steps = first_steps(tensors, shifts)
+    latents = Latents.of(tensors, steps, run.device)
+    if statistics:
+        tensors |= _statistics(latents, tensors, network, lessons)
+    trained = torch.tensor([float(name in network.trained) for name in names])
+    saved = _saved_run(checkpoint, network, goal, target, run)
+
+    def keep(state: State) -> None:
+        if saved is not None:
+            saved.save(state)
+
+    training = Training(
+        latents=latents,
+        trained=trained,
+        objective=lessons.objective,
+        batches=lessons.batches,
+        goal=goal,
+        file_bytes=lambda codec: file_size(checkpoint, codec),
+        settings=run.settings,
+        keep=keep,
+        progress=progress,
+        stage="calibrating" if run.level == "calibrate" else "fine-tuning",
+    )
+    state = training.begin(latents.encode(tensors), steps)
+    if saved is not None and not run.restart:
+        saved.load(state)
+    return training.run(state), state.closest
+
+
+def _statistics(latents: Latents, tensors: Mapping[str, Tensor], network: Network, lessons: Lessons) -> dict[str, Tensor]:
+    """What batch norms see of the weights as they are quantised when training begins."""
+    flat = latents.encode(tensors)
+    step_sizes = latents.symbol_steps(latents.steps)[latents.index]
+    return measured_statistics(
+        network, latents.decode((flat / step_sizes).round() * step_sizes), lessons.inputs, lessons.source
+    )
+
+
+def _saved_run(checkpoint: Checkpoint, network: Network, goal: Goal, target: Target, run: Run) -> SavedRun | None:
+    if run.saved is None:
+        return None
+    settings: dict[str, object] = {"level": run.level, "seed": run.seed, "task": network.task.name, "target": vars(target)}
+    settings |= {"device": run.device, **run.settings.to_json()}
+    return SavedRun(run.saved, identity_of({name: checkpoint.dense(name) for name in checkpoint.tensors}, settings))
+
+
+def _lessons(network: Network, run: Run) -> Lessons:
+    """What a level learns from: labels and a loss where fine-tuning has them, the original's own outputs otherwise."""
+    task = network.task
+    if run.level == "finetune" and callable(getattr(task, "training", None)):
+        loss = own_loss(task)
+        some = [inputs for inputs, _ in itertools.islice(training_batches(task), _STATISTICS_BATCHES)]
+        if loss is None:
+            matching = Matching.on(network, "training", some[0])
+            return Lessons(matching, lambda start: _mixtures_of_passes(network, run.seed, start), some, "training")
+        return Lessons(TaskLoss(network, loss), lambda start: _passes(network, start), some, "training")
+    inputs = calibration_inputs(task, MOST_INPUTS)
+    matching = Matching.on(network, "calibration", inputs[0])
+    return Lessons(matching, lambda start: _mixtures(network, inputs, run.seed, start), inputs, "calibration")
+
+
+def _passes(network: Network, start: int) -> Iterator[tuple[Batch, Batch]]:
+    """The task's training batches, pass after pass, from a step on."""
+    pairs = itertools.chain.from_iterable(training_batches(network.task) for _ in itertools.count())
+    return ((network.placed(inputs), network.placed(targets)) for inputs, targets in itertools.islice(pairs, start, None))
+
+
+def _mixtures_of_passes(network: Network, seed: int, start: int) -> Iterator[Batch]:
+    """The inputs of the task's training batches, each mixed with those of the batch before."""
+    before: Batch = None
+    for number, (inputs, _) in enumerate(_passes(network, max(start - 1, 0)), max(start - 1, 0)):
+        if number >= start:
+            yield inputs if before is None else mixed(inputs, before, _generator(seed, number))
+        before = inputs
+
+
+def _mixtures(network: Network, batches: Sequence[Batch], seed: int, start: int) -> Iterator[Batch]:
+    """Batches in an order of its own for each pass, each mixed with another one, from a step on."""
+    for number in itertools.count(start):
+        turn, position = divmod(number, len(batches))
+        order = torch.randperm(len(batches), generator=_generator(seed, turn))
+        generator = _generator(seed, number)
+        other = int(torch.randint(len(batches), (), generator=generator))
+        yield network.placed(mixed(batches[int(order[position])], batches[other], generator))
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    """Of one batch or pass of a run, whichever came before."""
+    return torch.Generator().manual_seed((seed << 32) + number)

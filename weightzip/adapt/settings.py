@@ -1,0 +1,46 @@
+"""How long an adaptation trains, and how."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from weightzip.errors import UsageError
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """steps: of the optimiser. learning_rate: Adam's, of latents in the weights' own unit; and of the logarithm of step sizes.
+
+    first_price: of a bit, in units of the loss; the run finds the right one from there. fastest: by what factor the price
+    changes at most between two looks, in the first half and the second. excess: see `KeepMetric`. averaging: of the latents
+    that are looked at and kept, per step. clip: the gradient's norm is cut to so many times its usual one.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    step_learning_rate: float = 5e-3
+    first_price: float = 1e-6
+    fastest: tuple[float, float] = (1.6, 1.25)
+    excess: float = 5.0
+    averaging: float = 0.998
+    clip: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+
+    def to_json(self) -> dict[str, object]:
+        """What identifies them."""
+        return asdict(self)
+
+
+_LEVELS = {
+    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, fastest=(1.28, 1.22), excess=2.0),
+    "finetune": AdaptSettings(steps=10_000),
+}
+LEVELS = tuple(_LEVELS)
+
+
+def settings_for(level: str, steps: int | None = None) -> AdaptSettings:
+    """The usual settings of a level; steps: another number of steps than usual."""
+    return _LEVELS[level] if steps is None else replace(_LEVELS[level], steps=steps)

@@ -1,0 +1,99 @@
+"""What is asked of a compression, whether that makes sense, and which codec at which setting does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from weightzip.adapt import LEVELS, Run, adapted_plan, settings_for
+from weightzip.checkpoint import Checkpoint
+from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, plan_for
+from weightzip.errors import UsageError
+from weightzip.progress import Progress
+from weightzip.tasks import Task
+from weightzip.vae import VAESettings
+
+PRESETS = ("auto", "paper")
+ADAPTATIONS = ("none", *LEVELS)
+Measure = Callable[[dict[str, Tensor]], float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `weightzip.compress` that decide about the codec.
+
+    vae: settings of the paper preset. steps: of an adaptation, None for as many as usual. has_task, selects: whether there is
+    a task, and whether some weights are to be coded exactly.
+    """
+
+    preset: str
+    target: Target
+    lossless: bool
+    adapt: str
+    steps: int | None
+    vae: VAESettings | None
+    has_task: bool
+    selects: bool
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what does not go together."""
+        for what, value, choices in (("preset", self.preset, PRESETS), ("adaptation", self.adapt, ADAPTATIONS)):
+            if value not in choices:
+                raise UsageError(f"unknown {what} {value!r}; use one of {', '.join(choices)}")
+        if self.vae is not None and self.preset != "paper":
+            raise UsageError("VAE settings are for the paper preset; add --preset paper")
+        has_target = self.target != Target()
+        if self.lossless and (has_target or self.preset != "auto" or self.selects or self.adapt != "none"):
+            raise UsageError(
+                "--lossless stands alone: leave out the preset, the other targets, --adapt, --include and --exclude"
+            )
+        if self.preset == "paper" and has_target:
+            raise UsageError("--preset paper has no target: its size follows from chunk and latent; use --preset auto")
+        if self.target.max_drop is not None and not self.has_task:
+            raise UsageError("--max-drop needs a task to evaluate; name one with --task")
+        self._check_adaptation()
+
+    def _check_adaptation(self) -> None:
+        if self.adapt == "none":
+            if self.steps is not None:
+                raise UsageError("--steps is for adaptations; add --adapt calibrate or --adapt finetune")
+            return
+        if self.preset != "auto":
+            raise UsageError(f"--adapt {self.adapt} is for the auto preset; leave out --preset {self.preset}")
+        if self.target.max_error is not None:
+            raise UsageError(
+                f"--adapt {self.adapt} moves the weights, so --max-error has no meaning; use --max-drop or --ratio"
+            )
+        if not self.has_task:
+            raise UsageError(f"--adapt {self.adapt} needs a task to learn from; name one with --task")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+
+
+def plan(
+    request: Request,
+    model: Checkpoint,
+    job: Task | None,
+    measure: Measure | None,
+    *,
+    seed: int,
+    device: str,
+    saved: Path | None,
+    restart: bool,
+    progress: Progress,
+) -> Plan:
+    """How to encode a model. measure: the task's metric of all its tensors.
+
+    saved: where an adaptation is kept on the way; restart: whether it begins anew in any case.
+    """
+    if request.lossless:
+        return Plan(LosslessCodec())
+    if request.preset == "paper":
+        return Plan(PaperCodec(request.vae or VAESettings(seed=seed), device=device))
+    if request.adapt != "none" and job is not None and measure is not None:
+        run = Run(request.adapt, settings_for(request.adapt, request.steps), seed, device, saved, restart)
+        return adapted_plan(model, request.target, job, measure, run, progress)
+    return plan_for(model, request.target, evaluate=measure, progress=progress)
