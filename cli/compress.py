@@ -47,9 +47,9 @@ _TORCHVISION = "torchvision:"
 )
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     metavar="N",
-    help="Of an adaptation.  [default: 4000 to calibrate, 10000 to finetune]",
+    help="Of an adaptation; 0: layer by layer, without training.  [default: 4000 to calibrate, 10000 to finetune]",
 )
 @click.option("--include", multiple=True, metavar="GLOB", help="Only weights of these names may be lossy. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Weights of these names come back exactly. May be repeated.")

@@ -69,8 +69,6 @@ class Request:
             )
         if not self.has_task:
             raise UsageError(f"--adapt {self.adapt} needs a task to learn from; name one with --task")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"--steps must be at least 1, not {self.steps}")
 
 
 def plan(

@@ -17,6 +17,7 @@ _SETTLED = 0.5  # of the run, from which the target itself counts
 _CLOSE = 0.995  # of a size limit: what is aimed at
 _OCTAVES = 0.25  # by which a size may miss its limit until the price moves at full speed
 _SMALLEST = 1e-9
+_EAGER = 2.0  # the price moves at full speed where half of what is allowed is left
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class KeepMetric:
         value = self.evaluate(candidate.tensors)
         drop = self.original - value
         allowed = self.max_drop * (1 + self.excess * max(0.0, 1 - candidate.done / _SETTLED))
-        room = (allowed - drop) / max(allowed, _SMALLEST)
+        room = _EAGER * (allowed - drop) / max(allowed, _SMALLEST)
         return Verdict(drop <= self.max_drop, max(-1.0, min(1.0, room)), value)
 
     def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from weightzip.codec.auto import values_in_steps
-from weightzip.codec.steps import STEPS_PER_OCTAVE, Magnitudes, Steps, choose_steps
+from weightzip.codec.steps import STEPS_PER_OCTAVE, Steps
 from weightzip.codec.trained import TrainedCodec
 from weightzip.codec.transform_choice import choose_transforms
 from weightzip.codec.transforms import COSINE, Transforms
 from weightzip.vae.linear import along
-
-_REFERENCE = 0.5  # of the weights' deviation: the fine step for which transforms are chosen, and with which training begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +62,16 @@ class Latents:
 
     def encode(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The latents [n] of these tensors, in the weights' own unit."""
-        latents = [
-            np.ascontiguousarray(self.transforms.latents(number, tensors[name].numpy()))
-            for number, name in enumerate(self.names)
-        ]
-        return torch.from_numpy(np.concatenate([array.reshape(-1) for array in latents])).to(self.index.device)
+        return self.put(torch.empty(sum(self.sizes), device=self.index.device), tensors)
+
+    def put(self, latents: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Latents [n] with those of some tensors in place of what was there."""
+        parts = list(torch.split(latents, self.sizes))
+        for number, name in enumerate(self.names):
+            if name in tensors:
+                values = self.transforms.latents(number, tensors[name].cpu().numpy())
+                parts[number] = torch.from_numpy(np.ascontiguousarray(values).reshape(-1)).to(latents.device)
+        return torch.cat(parts)
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
         """The tensors that latents [n] stand for; gradients flow through."""
@@ -94,11 +97,6 @@ class Latents:
         parts = torch.split(symbols.detach().to("cpu", torch.int32), self.sizes)
         arrays = tuple(part.view(shape).numpy() for part, shape in zip(parts, self.latent_shapes, strict=True))
         return TrainedCodec(self.names, self.transforms, arrays, steps)
-
-
-def first_steps(tensors: Mapping[str, Tensor], shifts: Mapping[str, int]) -> Steps:
-    """The fine steps that training begins with; shifts: quarter octaves by which tensors depart from the rule."""
-    return choose_steps({name: Magnitudes.of(tensor) for name, tensor in tensors.items()}, _REFERENCE, shifts)
 
 
 def _bases(transforms: Transforms, number: int, device: str) -> tuple[Tensor | None, ...]:

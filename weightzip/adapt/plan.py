@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +11,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from weightzip.adapt.goal import Goal, KeepMetric, KeepSize
-from weightzip.adapt.latents import Latents, first_steps
+from weightzip.adapt.goal import Candidate, KeepMetric, KeepSize
 from weightzip.adapt.network import Network
-from weightzip.adapt.norms import measured_statistics, names_of_statistics
 from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
 from weightzip.adapt.saved import SavedRun, identity_of
 from weightzip.adapt.settings import AdaptSettings
+from weightzip.adapt.start import REFERENCE, Beginning
 from weightzip.adapt.training import Objective, State, Training
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import AutoCodec, Plan, Target, encode, meet_drop
 from weightzip.codec.encoding import file_size, lossy_magnitudes
 from weightzip.codec.trained import TrainedCodec
 from weightzip.errors import TargetError, UsageError
-from weightzip.progress import Progress
+from weightzip.progress import Progress, ProgressEvent
+from weightzip.search import bisect_log
 from weightzip.tasks import Batch, Task, calibration_inputs, training_batches
 
 MOST_INPUTS = 5_000  # that calibration may use
-_STATISTICS_BATCHES = 50
-_COARSER, _FINER = 8, -4  # quarter octaves: statistics, whose error gains and biases make good; what else is not trained
+_MEASURED = 20  # batches that statistics and moments are measured on
+_PROBES, _FINEST, _COARSEST = 10, 2.0**-6, 2.0  # of a search without training: steps in deviations of the weights
 Evaluate = Callable[[dict[str, Tensor]], float]
 
 
@@ -72,7 +73,10 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
     goal = _goal(checkpoint, target, evaluate, run.settings.excess)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        found, closest = _train(checkpoint, names, network, lessons, goal, target, run, progress)
+        tensors = {name: checkpoint.dense(name).float() for name in names}
+        beginning = Beginning.of(network, tensors, lessons.inputs[:_MEASURED], lessons.source)
+        search = _train if run.settings.steps else _layer_by_layer
+        found, closest = search(checkpoint, beginning, lessons, goal, target, run, progress)
     if found is not None:
         return Plan(found)
     if isinstance(goal, KeepSize):
@@ -99,24 +103,17 @@ def _goal(checkpoint: Checkpoint, target: Target, evaluate: Evaluate, excess: fl
 
 def _train(
     checkpoint: Checkpoint,
-    names: Sequence[str],
-    network: Network,
+    beginning: Beginning,
     lessons: Lessons,
-    goal: Goal,
+    goal: KeepMetric | KeepSize,
     target: Target,
     run: Run,
     progress: Progress,
 ) -> tuple[TrainedCodec | None, float]:
     """The codec of the best model found, if any meets the goal; and the bytes of the smallest file seen."""
-    tensors = {name: checkpoint.dense(name).float() for name in names}
-    statistics = names_of_statistics(network)
-    shifts = {name: _COARSER if name in statistics else _FINER for name in names if name not in network.trained}
-    steps = first_steps(tensors, shifts)
-    latents = Latents.of(tensors, steps, run.device)
-    if statistics:
-        tensors |= _statistics(latents, tensors, network, lessons)
-    trained = torch.tensor([float(name in network.trained) for name in names])
-    saved = _saved_run(checkpoint, network, goal, target, run)
+    latents, values, steps = beginning.at(REFERENCE)
+    trained = torch.tensor([float(name in beginning.network.trained) for name in latents.names])
+    saved = _saved_run(checkpoint, beginning.network.task.name, target, run)
 
     def keep(state: State) -> None:
         if saved is not None:
@@ -134,25 +131,49 @@ def _train(
         progress=progress,
         stage="calibrating" if run.level == "calibrate" else "fine-tuning",
     )
-    state = training.begin(latents.encode(tensors), steps)
+    state = training.begin(values, steps)
     if saved is not None and not run.restart:
         saved.load(state)
     return training.run(state), state.closest
 
 
-def _statistics(latents: Latents, tensors: Mapping[str, Tensor], network: Network, lessons: Lessons) -> dict[str, Tensor]:
-    """What batch norms see of the weights as they are quantised when training begins."""
-    flat = latents.encode(tensors)
-    step_sizes = latents.symbol_steps(latents.steps)[latents.index]
-    return measured_statistics(
-        network, latents.decode((flat / step_sizes).round() * step_sizes), lessons.inputs, lessons.source
-    )
+def _layer_by_layer(
+    checkpoint: Checkpoint,
+    beginning: Beginning,
+    lessons: Lessons,
+    goal: KeepMetric | KeepSize,
+    target: Target,
+    run: Run,
+    progress: Progress,
+) -> tuple[TrainedCodec | None, float]:
+    """As `_train`, without any training: the coarsest common step that meets the goal, or the finest for one of size."""
+    best: list[tuple[float, TrainedCodec]] = []
+    closest = math.inf
+    done = 0
+
+    def passes(step: float) -> bool:
+        nonlocal closest, done
+        latents, values, steps = beginning.at(step)
+        codec = latents.codec((values / latents.symbol_steps(steps)[latents.index]).round(), steps)
+        size = file_size(checkpoint, codec)
+        verdict = goal.judge(Candidate(codec.restored(), size, 1.0))
+        closest, done = min(closest, size), done + 1
+        progress(ProgressEvent("calibrating", done, _PROBES, f"{size:,} bytes"))
+        if verdict.passes:
+            best.append((size, codec))
+        return verdict.passes
+
+    ends = (_FINEST, _COARSEST) if isinstance(goal, KeepMetric) else (_COARSEST, _FINEST)
+    bisect_log(passes, safe=ends[0], bold=ends[1], probes=_PROBES)
+    sizes = [size for size, _ in best]
+    chosen = min(sizes, default=0.0) if isinstance(goal, KeepMetric) else max(sizes, default=0.0)
+    return next((codec for size, codec in best if size == chosen), None), closest
 
 
-def _saved_run(checkpoint: Checkpoint, network: Network, goal: Goal, target: Target, run: Run) -> SavedRun | None:
+def _saved_run(checkpoint: Checkpoint, task_name: str, target: Target, run: Run) -> SavedRun | None:
     if run.saved is None:
         return None
-    settings: dict[str, object] = {"level": run.level, "seed": run.seed, "task": network.task.name, "target": vars(target)}
+    settings: dict[str, object] = {"level": run.level, "seed": run.seed, "task": task_name, "target": vars(target)}
     settings |= {"device": run.device, **run.settings.to_json()}
     return SavedRun(run.saved, identity_of({name: checkpoint.dense(name) for name in checkpoint.tensors}, settings))
 
@@ -162,7 +183,7 @@ def _lessons(network: Network, run: Run) -> Lessons:
     task = network.task
     if run.level == "finetune" and callable(getattr(task, "training", None)):
         loss = own_loss(task)
-        some = [inputs for inputs, _ in itertools.islice(training_batches(task), _STATISTICS_BATCHES)]
+        some = [inputs for inputs, _ in itertools.islice(training_batches(task), _MEASURED)]
         if loss is None:
             matching = Matching.on(network, "training", some[0])
             return Lessons(matching, lambda start: _mixtures_of_passes(network, run.seed, start), some, "training")

@@ -20,14 +20,14 @@ class AdaptSettings:
     learning_rate: float = 1e-3
     step_learning_rate: float = 5e-3
     first_price: float = 1e-6
-    fastest: tuple[float, float] = (1.6, 1.25)
+    fastest: tuple[float, float] = (1.5, 1.3)
     excess: float = 5.0
     averaging: float = 0.998
     clip: float = 1.5
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+        if self.steps < 0:
+            raise UsageError(f"--steps must not be negative: {self.steps}")
 
     def to_json(self) -> dict[str, object]:
         """What identifies them."""
@@ -35,7 +35,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, fastest=(1.28, 1.22), excess=2.0),
+    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, fastest=(1.25, 1.25), excess=2.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)
