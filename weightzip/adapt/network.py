@@ -39,10 +39,11 @@ class Network:
 
     def outputs(self, tensors: Mapping[str, Tensor], inputs: Batch, source: str) -> Batch:
         """The module's outputs with these of the checkpoint's tensors in place of its own; source: what gave the inputs."""
+        learned = {name: tensor if name in self.trained else tensor.detach() for name, tensor in tensors.items()}
         state = {
-            key: apply_view(tensors[place.base], place.view).to(self._dtypes[key])
+            key: apply_view(learned[place.base], place.view).to(self._dtypes[key])
             for key, place in self.places.items()
-            if place.base in tensors
+            if place.base in learned
         }
 
         def module(*arguments: object, **keywords: object) -> Batch:
