@@ -23,15 +23,23 @@ if TYPE_CHECKING:
 @click.argument("model", type=PATH)
 @click.option("--task", metavar="TASK", required=True, help="zoo:NAME or path/to/file.py:OBJECT.")
 @click.option("-o", "--output", "folder", type=PATH, help="Where to write.  [default: MODEL-report, in this folder]")
+@click.option(
+    "--adapt",
+    type=click.Choice(["none", "calibrate", "finetune"]),
+    default="finetune",
+    show_default=True,
+    help="Show adaptations up to this one, as far as the task has data.",
+)
 @seed_option
 @device_option
 @force_option
 @output_options
-def report(out: Output, model: Path, task: str, folder: Path | None, seed: int, device: str, force: bool) -> None:
+def report(out: Output, model: Path, task: str, folder: Path | None, adapt: str, seed: int, device: str, force: bool) -> None:
     """Compare all methods on a checkpoint and a task.
 
     Accuracy against size for weightzip and the baselines, each at a range of settings and as a real file. Writes
-    report.html, curve.png and points.json; takes a few minutes.
+    report.html, curve.png and points.json. Takes a few minutes, and as many again for each adaptation that the task has
+    data for.
 
     \b
     Example:
@@ -41,7 +49,7 @@ def report(out: Output, model: Path, task: str, folder: Path | None, seed: int, 
 
     target = folder if folder is not None else Path(f"{model.stem}-report")
     with progress_bar(out) as progress:
-        made = make_report(model, task, target, seed=seed, device=device, force=force, progress=progress)
+        made = make_report(model, task, target, seed=seed, device=device, force=force, adapt=adapt, progress=progress)
     out.result([point.to_json() for point in made.points], lambda: _tables(made))
     for reason in made.left_out:
         out.message(f"left out: {reason}")

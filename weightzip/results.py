@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from weightzip.vae import EpochLosses, VAESettings
 
 AUTO, PAPER, LOSSLESS = "weightzip auto", "weightzip paper", "weightzip lossless"
-OWN = (AUTO, PAPER, LOSSLESS)
+CALIBRATED, FINETUNED = "weightzip calibrate", "weightzip finetune"
+OWN = (AUTO, CALIBRATED, FINETUNED, PAPER, LOSSLESS)
+PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED = "pruning, retrained", "quantisation-aware training"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor
 
 from weightzip.adapt.goal import Candidate, KeepMetric, KeepSize
+from weightzip.adapt.lessons import MEASURED, Lessons, lessons_of
 from weightzip.adapt.network import Network
-from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
 from weightzip.adapt.saved import SavedRun, identity_of
 from weightzip.adapt.settings import AdaptSettings
 from weightzip.adapt.start import REFERENCE, Beginning
-from weightzip.adapt.training import Objective, State, Training
+from weightzip.adapt.training import State, Training
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import AutoCodec, Plan, Target, encode, meet_drop
 from weightzip.codec.encoding import file_size, lossy_magnitudes
@@ -25,10 +24,8 @@ from weightzip.codec.trained import TrainedCodec
 from weightzip.errors import TargetError, UsageError
 from weightzip.progress import Progress, ProgressEvent
 from weightzip.search import bisect_log
-from weightzip.tasks import Batch, Task, calibration_inputs, training_batches
+from weightzip.tasks import Task
 
-MOST_INPUTS = 5_000  # that calibration may use
-_MEASURED = 20  # batches that statistics and moments are measured on
 _PROBES, _FINEST, _COARSEST = 10, 2.0**-6, 2.0  # of a search without training: steps in deviations of the weights
 Evaluate = Callable[[dict[str, Tensor]], float]
 
@@ -49,16 +46,6 @@ class Run:
     restart: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Lessons:
-    """What there is to learn from. batches: an endless stream from a step on. inputs: some, to measure statistics on."""
-
-    objective: Objective
-    batches: Callable[[int], Iterator[object]]
-    inputs: Sequence[Batch]
-    source: str
-
-
 def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: Evaluate, run: Run, progress: Progress) -> Plan:
     """How to encode a checkpoint with weights that were adapted to the file.
 
@@ -66,7 +53,7 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
     TaskError and UsageError where the task fails or lacks something, TargetError where a size cannot be met.
     """
     network = Network(task, checkpoint, run.device)
-    lessons = _lessons(network, run)
+    lessons = lessons_of(network, run.level, run.seed)
     names = list(lossy_magnitudes(checkpoint))
     if not network.trained.intersection(names):
         raise UsageError(f"task {task.name}: the model has no weights of the checkpoint to train; use --adapt none")
@@ -74,7 +61,7 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         tensors = {name: checkpoint.dense(name).float() for name in names}
-        beginning = Beginning.of(network, tensors, lessons.inputs[:_MEASURED], lessons.source)
+        beginning = Beginning.of(network, tensors, lessons.inputs[:MEASURED], lessons.source)
         search = _train if run.settings.steps else _layer_by_layer
         found, closest = search(checkpoint, beginning, lessons, goal, target, run, progress)
     if found is not None:
@@ -176,48 +163,3 @@ def _saved_run(checkpoint: Checkpoint, task_name: str, target: Target, run: Run)
     settings: dict[str, object] = {"level": run.level, "seed": run.seed, "task": task_name, "target": vars(target)}
     settings |= {"device": run.device, **run.settings.to_json()}
     return SavedRun(run.saved, identity_of({name: checkpoint.dense(name) for name in checkpoint.tensors}, settings))
-
-
-def _lessons(network: Network, run: Run) -> Lessons:
-    """What a level learns from: labels and a loss where fine-tuning has them, the original's own outputs otherwise."""
-    task = network.task
-    if run.level == "finetune" and callable(getattr(task, "training", None)):
-        loss = own_loss(task)
-        some = [inputs for inputs, _ in itertools.islice(training_batches(task), _MEASURED)]
-        if loss is None:
-            matching = Matching.on(network, "training", some[0])
-            return Lessons(matching, lambda start: _mixtures_of_passes(network, run.seed, start), some, "training")
-        return Lessons(TaskLoss(network, loss), lambda start: _passes(network, start), some, "training")
-    inputs = calibration_inputs(task, MOST_INPUTS)
-    matching = Matching.on(network, "calibration", inputs[0])
-    return Lessons(matching, lambda start: _mixtures(network, inputs, run.seed, start), inputs, "calibration")
-
-
-def _passes(network: Network, start: int) -> Iterator[tuple[Batch, Batch]]:
-    """The task's training batches, pass after pass, from a step on."""
-    pairs = itertools.chain.from_iterable(training_batches(network.task) for _ in itertools.count())
-    return ((network.placed(inputs), network.placed(targets)) for inputs, targets in itertools.islice(pairs, start, None))
-
-
-def _mixtures_of_passes(network: Network, seed: int, start: int) -> Iterator[Batch]:
-    """The inputs of the task's training batches, each mixed with those of the batch before."""
-    before: Batch = None
-    for number, (inputs, _) in enumerate(_passes(network, max(start - 1, 0)), max(start - 1, 0)):
-        if number >= start:
-            yield inputs if before is None else mixed(inputs, before, _generator(seed, number))
-        before = inputs
-
-
-def _mixtures(network: Network, batches: Sequence[Batch], seed: int, start: int) -> Iterator[Batch]:
-    """Batches in an order of its own for each pass, each mixed with another one, from a step on."""
-    for number in itertools.count(start):
-        turn, position = divmod(number, len(batches))
-        order = torch.randperm(len(batches), generator=_generator(seed, turn))
-        generator = _generator(seed, number)
-        other = int(torch.randint(len(batches), (), generator=generator))
-        yield network.placed(mixed(batches[int(order[position])], batches[other], generator))
-
-
-def _generator(seed: int, number: int) -> torch.Generator:
-    """Of one batch or pass of a run, whichever came before."""
-    return torch.Generator().manual_seed((seed << 32) + number)

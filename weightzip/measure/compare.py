@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from weightzip.checkpoint import Checkpoint
-from weightzip.errors import TaskError
+from weightzip.errors import TargetError, TaskError
 from weightzip.measure.bench import Bench, Measured, checkpoint_bytes
 from weightzip.measure.jobs import Job, latent_jobs, main_jobs
+from weightzip.measure.levels import Learner, level_jobs, usable_levels
 from weightzip.measure.machine import this_machine
 from weightzip.measure.meter import Meter
 from weightzip.measure.study import PAPER_MODELS, latent_findings, linear_fit, timing_seconds, timing_settings, training_times
 from weightzip.progress import Progress
-from weightzip.results import PAPER, Point, Results, StoredFile, Study
+from weightzip.results import AUTO, PAPER, Point, Results, StoredFile, Study, smallest_within
 from weightzip.tasks import Task
 from weightzip.threads import limited_threads
 from weightzip.vae import VAESettings
@@ -23,19 +24,41 @@ from weightzip.vae import VAESettings
 _SMALL = 32 << 20  # bytes of tensors below which one thread is used: on a busy machine a second one loses much
 
 
-def compare(checkpoint: Checkpoint, task: Task, vae: VAESettings, device: str, progress: Progress) -> Results:
+def _none(_: float) -> float:
+    """What may be lost where nobody says."""
+    return 0.0
+
+
+def compare(
+    checkpoint: Checkpoint,
+    task: Task,
+    vae: VAESettings,
+    device: str,
+    progress: Progress,
+    *,
+    adapt: str = "none",
+    tolerance: Callable[[float], float] = _none,
+) -> Results:
     """Every method at its settings, each through a file on disk, and the paper's findings.
 
     vae: settings of the paper's codec; twice and half their number of latents are measured, too. device: where VAEs train.
+    adapt: the strongest level of adaptation that is measured, as far as the task has data for it, at ratios in proportion to
+    that of the smallest file without data that loses at most `tolerance(original metric)`.
     Settings that the task cannot evaluate are left out by name. Raises TaskError where it cannot evaluate the checkpoint.
     """
     with _bench(checkpoint, task) as bench:
         jobs = [*main_jobs(bench.num_weights, vae, device), *latent_jobs(bench.num_weights, vae, device)]
         timed = task.name in {f"zoo:{name}" for name in PAPER_MODELS}
-        total = sum(_seconds(job, bench) for job in jobs) + (timing_seconds(vae) if timed else 0.0)
+        learner, levels = Learner(checkpoint, task, vae.seed, device), usable_levels(task, adapt)
+        later = level_jobs(learner, levels, 1.0, bench.evaluation_seconds)  # as long as they will be at any ratio
+        total = sum(_seconds(job, bench) for job in [*jobs, *later]) + (timing_seconds(vae) if timed else 0.0)
         meter = Meter(progress, total)
         times = training_times(vae, device, meter) if timed else ()
         measured, left_out = _measure(bench, jobs, meter)
+        adapted, failed = _measure(
+            bench, _level_jobs(learner, levels, measured, tolerance(bench.original), bench.evaluation_seconds), meter
+        )
+        measured, left_out = measured + adapted, left_out + failed
     findings = latent_findings([item for item in measured if item.point.method == PAPER])
     return Results(
         input_bytes=bench.input_bytes,
@@ -60,6 +83,15 @@ def quick_curve(checkpoint: Checkpoint, task: Task, progress: Progress) -> list[
     return points
 
 
+def _level_jobs(
+    learner: Learner, levels: Sequence[str], measured: Sequence[Measured], tolerance: float, seconds: float
+) -> list[Job]:
+    """Jobs at ratios in proportion to that of the smallest file without data that loses little."""
+    points = [item.point for item in measured if item.point.method == AUTO]
+    best = smallest_within(points, tolerance) or max(points, key=lambda point: point.value, default=None)
+    return level_jobs(learner, levels, best.ratio if best else 1.0, seconds)
+
+
 @contextlib.contextmanager
 def _bench(checkpoint: Checkpoint, task: Task) -> Iterator[Bench]:
     """A bench with a folder for its files, which is gone when the block ends."""
@@ -77,7 +109,7 @@ def _measure(bench: Bench, jobs: Sequence[Job], meter: Meter) -> tuple[list[Meas
         with meter.job(title, _seconds(job, bench)) as inner:
             try:
                 measured.append(bench.measure(job, inner))
-            except TaskError as error:  # a metric may be undefined for weights that far off
+            except (TaskError, TargetError) as error:  # a metric may be undefined for weights that far off
                 left_out.append(f"{job.method}, {job.setting}: {error}")
     return measured, tuple(left_out)
 

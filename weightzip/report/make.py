@@ -28,12 +28,14 @@ def make_report(
     device: str = "auto",
     force: bool = False,
     vae: VAESettings | None = None,
+    adapt: str = "finetune",
     progress: Progress = silent,
 ) -> Report:
     """Compare every method on one checkpoint and task, and write report.html, curve.png and points.json to `directory`.
 
     directory: made if it is not there; files of an earlier report in it are refused without `force`.
     vae: settings of the paper's codec; `seed` overrides theirs. Twice and half their number of latents are measured, too.
+    adapt: the strongest level of adaptation that is shown, as far as the task has data for it.
     Raises a WeightzipError; nothing is written unless everything succeeded.
     """
     start = time.monotonic()
@@ -44,7 +46,7 @@ def make_report(
     checkpoint = keep_structured(found, Target().exact_bits(found))  # for all methods, as it is when compressing
     check_folder(folder, source, force=force)
     with staged_folder(folder) as staging:
-        results = compare(checkpoint, job, settings, place, progress)
+        results = compare(checkpoint, job, settings, place, progress, adapt=adapt, tolerance=Metric(job.metric).tolerance)
         report = Report(
             directory=folder,
             model=source.name,

@@ -14,7 +14,7 @@ from weightzip.report.plot import draw_points
 from weightzip.report.result import Report
 from weightzip.report.study_plots import draw_losses, draw_times
 from weightzip.report.style import DARK, LIGHT, Theme, to_svg
-from weightzip.results import AUTO, OWN, PAPER, Point, by_method, smallest_within
+from weightzip.results import LOSSLESS, OWN, Point, by_method, smallest_within
 
 _SECTIONS = {
     "header": "names, shapes, settings, the hash of every section",
@@ -72,7 +72,8 @@ def _best_rows(report: Report) -> list[BestRow]:
 def _summary(report: Report) -> str:
     """The result in one sentence."""
     metric, words = report.metric, report.metric.tolerance_words(report.original)
-    own = smallest_within([point for point in report.points if point.method in (AUTO, PAPER)], report.tolerance)
+    lossy = [point for point in report.points if point.method in OWN and point.method != LOSSLESS]
+    own = smallest_within(lossy, report.tolerance)
     others = smallest_within([point for point in report.points if point.method not in OWN], report.tolerance)
     if own is None:
         original = metric.format(report.original)

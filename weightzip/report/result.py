@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightzip.report.metric import Metric
-from weightzip.results import AUTO, PAPER, Point, Results, StoredFile, Study, smallest_within
+from weightzip.results import AUTO, CALIBRATED, FINETUNED, PAPER, Point, Results, StoredFile, Study, by_method, smallest_within
 
 PAGE, CURVE, POINTS = "report.html", "curve.png", "points.json"
 
@@ -60,8 +60,10 @@ class Report:
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
-        """The default codec's smallest good file (its best one, if none is good), and the paper's at its own setting."""
-        auto = [point for point in self.points if point.method == AUTO]
+        """The smallest good file of the default codec (or else its best), of each adaptation, and the paper's own setting."""
+        methods = by_method(self.points)
+        auto = methods.get(AUTO, [])
         best = smallest_within(auto, self.tolerance) or max(auto, key=lambda point: point.value, default=None)
+        smaller = [smallest_within(methods.get(method, []), self.tolerance) for method in (CALIBRATED, FINETUNED)]
         paper = next((point for point in self.points if point.method == PAPER), None)
-        return tuple(stored for stored in self.results.files if stored.point in (best, paper))
+        return tuple(stored for stored in self.results.files if stored.point in (best, *smaller, paper))

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from weightzip.results import AUTO, LOSSLESS, PAPER
+from weightzip.results import AUTO, CALIBRATED, FINETUNED, LOSSLESS, PAPER, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED
 
 _PNG_DPI = 200
 
@@ -56,6 +56,8 @@ class MethodStyle:
 
 _STYLES = {
     AUTO: MethodStyle("#0067b1", "#58b0ff", "o", strong=True),
+    CALIBRATED: MethodStyle("#0067b1", "#58b0ff", "^", line="--", strong=True),
+    FINETUNED: MethodStyle("#0067b1", "#58b0ff", "*", line="-.", strong=True),
     PAPER: MethodStyle("#d1520a", "#ff9248", "s", strong=True),
     LOSSLESS: MethodStyle("#0067b1", "#58b0ff", "D", line="none", strong=True),
     "Deep Compression": MethodStyle("#008f68", "#35d3a2", "^"),
@@ -64,6 +66,8 @@ _STYLES = {
     "uniform (per tensor)": MethodStyle("#b8860b", "#e8c14a", "o", line="--"),
     "magnitude pruning (global)": MethodStyle("#7c4a3a", "#cfa08f", "P"),
     "magnitude pruning (per layer)": MethodStyle("#7c4a3a", "#cfa08f", "X", line="--"),
+    PRUNED_AND_TRAINED: MethodStyle("#7c4a3a", "#cfa08f", "*", line="-."),
+    QUANTISED_AND_TRAINED: MethodStyle("#b8860b", "#e8c14a", "*", line="-."),
     "low-rank SVD": MethodStyle("#7a7f87", "#a7adb5", "d"),
     "cast": MethodStyle("#3f454d", "#d5dae0", "*", line=":"),
     "zstd": MethodStyle("#3f454d", "#d5dae0", "p", line=":"),

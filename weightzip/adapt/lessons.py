@@ -1,0 +1,72 @@
+"""What there is to learn from: the task's own loss on its training data, or the original's outputs for unlabelled inputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from weightzip.adapt.network import Network
+from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
+from weightzip.adapt.training import Objective
+from weightzip.tasks import Batch, calibration_inputs, training_batches
+
+MOST_INPUTS = 5_000  # that calibration may use
+MEASURED = 20  # batches that statistics and moments are measured on
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What there is to learn from. batches: an endless stream from a step on. inputs: some, to measure statistics on."""
+
+    objective: Objective
+    batches: Callable[[int], Iterator[object]]
+    inputs: Sequence[Batch]
+    source: str
+
+
+def lessons_of(network: Network, level: str, seed: int) -> Lessons:
+    """What a level learns from: labels and a loss where fine-tuning has them, the original's own outputs otherwise."""
+    task = network.task
+    if level == "finetune" and callable(getattr(task, "training", None)):
+        loss = own_loss(task)
+        some = [inputs for inputs, _ in itertools.islice(training_batches(task), MEASURED)]
+        if loss is None:
+            matching = Matching.on(network, "training", some[0])
+            return Lessons(matching, lambda start: _mixtures_of_passes(network, seed, start), some, "training")
+        return Lessons(TaskLoss(network, loss), lambda start: _passes(network, start), some, "training")
+    inputs = calibration_inputs(task, MOST_INPUTS)
+    matching = Matching.on(network, "calibration", inputs[0])
+    return Lessons(matching, lambda start: _mixtures(network, inputs, seed, start), inputs, "calibration")
+
+
+def _passes(network: Network, start: int) -> Iterator[tuple[Batch, Batch]]:
+    """The task's training batches, pass after pass, from a step on."""
+    pairs = itertools.chain.from_iterable(training_batches(network.task) for _ in itertools.count())
+    return ((network.placed(inputs), network.placed(targets)) for inputs, targets in itertools.islice(pairs, start, None))
+
+
+def _mixtures_of_passes(network: Network, seed: int, start: int) -> Iterator[Batch]:
+    """The inputs of the task's training batches, each mixed with those of the batch before."""
+    before: Batch = None
+    for number, (inputs, _) in enumerate(_passes(network, max(start - 1, 0)), max(start - 1, 0)):
+        if number >= start:
+            yield inputs if before is None else mixed(inputs, before, _generator(seed, number))
+        before = inputs
+
+
+def _mixtures(network: Network, batches: Sequence[Batch], seed: int, start: int) -> Iterator[Batch]:
+    """Batches in an order of its own for each pass, each mixed with another one, from a step on."""
+    for number in itertools.count(start):
+        turn, position = divmod(number, len(batches))
+        order = torch.randperm(len(batches), generator=_generator(seed, turn))
+        generator = _generator(seed, number)
+        other = int(torch.randint(len(batches), (), generator=generator))
+        yield network.placed(mixed(batches[int(order[position])], batches[other], generator))
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    """Of one batch or pass of a run, whichever came before."""
+    return torch.Generator().manual_seed((seed << 32) + number)
