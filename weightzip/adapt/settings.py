@@ -11,8 +11,8 @@ from weightzip.errors import UsageError
 class AdaptSettings:
     """steps: of the optimiser. learning_rate: Adam's, of latents in the weights' own unit; and of the logarithm of step sizes.
 
-    first_price: of a bit, in units of the loss; the run finds the right one from there. fastest: by what factor the price
-    changes at most between two looks, in the first half and the second. excess: see `KeepMetric`. averaging: of the latents
+    first_price: of a bit, in units of the loss; the run finds the right one from there. speed: of the price's logarithm at
+    most, per whole run: as it rises, and as it falls in the first half and in the second. excess: see `KeepMetric`. averaging: of the latents
     that are looked at and kept, per step. clip: the gradient's norm is cut to so many times its usual one.
     """
 
@@ -20,7 +20,7 @@ class AdaptSettings:
     learning_rate: float = 1e-3
     step_learning_rate: float = 5e-3
     first_price: float = 1e-6
-    fastest: tuple[float, float] = (1.5, 1.3)
+    speed: tuple[float, float, float] = (14.0, 5.0, 10.0)
     excess: float = 5.0
     averaging: float = 0.998
     clip: float = 1.5
@@ -35,7 +35,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, fastest=(1.25, 1.25), excess=2.0),
+    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, speed=(12.0, 3.0, 9.0), excess=2.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)

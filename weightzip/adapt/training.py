@@ -31,6 +31,7 @@ from weightzip.progress import Progress, ProgressEvent
 REFIT = 20  # steps after which the prior is fitted anew
 _LOOKS = 40  # at the model, on the way
 _STEPS_LEARN, _DECAYS = 0.4, 0.3  # of the run: until when step sizes change; from when the learning rate falls, to nothing
+_HALF = 0.5
 _WARM_UP = 100  # steps
 _MOST_STEPS_BACK = 4
 _LOWEST_RATE = 0.01
@@ -182,8 +183,10 @@ class Training:
         state.closest = min(state.closest, size)
         if exact and verdict.passes and (state.best is None or self._goal.better((size, done), (state.best[1], state.best[3]))):
             state.best = (symbols.to("cpu", torch.int32), size, verdict.value, done)
-        fastest = math.log(self._settings.fastest[done >= _STEPS_LEARN])
-        state.price *= math.exp(fastest * verdict.room)
+        since = self._every / self._settings.steps
+        rising, *falling = self._settings.speed
+        speed = rising if verdict.room > 0 else falling[done >= _HALF]  # at first the model recovers by itself
+        state.price *= math.exp(speed * since * verdict.room)
         self._detail = self._described(state, size, verdict)
 
     @torch.no_grad()

@@ -87,16 +87,13 @@ def shorten(coded: Symbols) -> Symbols:
         return coded
     ends = np.cumsum([math.prod(scales.shape) for scales in coded.scales])[:-1]
     parts = list(zip(np.split(coded.symbols, ends), np.split(coded.quantisers, ends), strict=True))
-    best, shortest = coded, _size(coded)
+    shorter = coded
     for _ in range(_SHORTENINGS):
-        counts = count_symbols(coded.symbols, _classes(coded.scales), coded.quantisers, MAX_CLASSES)
-        prices = MagnitudeTables.fit(counts).bits(MAX_CLASSES, NUM_PRICES)
-        scales = tuple(shortened(*part, before, prices) for part, before in zip(parts, coded.scales, strict=True))
-        coded = replace(coded, scales=scales)
-        size = _size(coded)
-        if size < shortest:
-            best, shortest = coded, size
-    return best
+        counts = count_symbols(shorter.symbols, _classes(shorter.scales), shorter.quantisers, MAX_CLASSES)
+        prices = MagnitudeTables.fit(counts, (0,)).bits(MAX_CLASSES, NUM_PRICES)
+        scales = tuple(shortened(*part, before, prices) for part, before in zip(parts, shorter.scales, strict=True))
+        shorter = replace(shorter, scales=scales)
+    return min(coded, shorter, key=_size)
 
 
 def _size(coded: Symbols) -> int:

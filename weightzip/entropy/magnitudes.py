@@ -204,7 +204,9 @@ def _stretched(table: tuple[int, ...], quantiser: int, ratio: int) -> tuple[int,
 
 def _corrected(counts: NDArray[np.int64], guess: tuple[int, ...]) -> tuple[int, ...]:
     """The guess, longer where the counts [ALPHABET] need it, and corrected where that saves more bits than it takes."""
-    needed = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
+    if not counts.any():
+        return guess
+    needed = int(np.flatnonzero(counts)[-1]) + 1
     candidates = [_padded(guess, size) for size in {max(needed, len(guess)), needed}]
     candidates += [_moved(counts, candidate) for candidate in candidates]
     return min(candidates, key=lambda table: _told_bits(table, guess) + _coded_bits(counts, table))
