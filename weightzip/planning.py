@@ -65,7 +65,7 @@ class Request:
             raise UsageError(f"--adapt {self.adapt} is for the auto preset; leave out --preset {self.preset}")
         if self.target.max_error is not None:
             raise UsageError(
-                f"--adapt {self.adapt} moves the weights, so --max-error has no meaning; use --max-drop or --ratio"
+                f"--adapt {self.adapt} moves the weights, so --max-error makes no sense; use --max-drop or --ratio"
             )
         if not self.has_task:
             raise UsageError(f"--adapt {self.adapt} needs a task to learn from; name one with --task")

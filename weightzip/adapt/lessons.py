@@ -14,6 +14,7 @@ from weightzip.adapt.training import Objective
 from weightzip.tasks import Batch, calibration_inputs, training_batches
 
 MOST_INPUTS = 5_000  # that calibration may use
+_PRIME = 1_000_003
 MEASURED = 20  # batches that statistics and moments are measured on
 
 
@@ -69,4 +70,4 @@ def _mixtures(network: Network, batches: Sequence[Batch], seed: int, start: int)
 
 def _generator(seed: int, number: int) -> torch.Generator:
     """Of one batch or pass of a run, whichever came before."""
-    return torch.Generator().manual_seed((seed << 32) + number)
+    return torch.Generator().manual_seed((seed * _PRIME + number) % 2**32)  # of which torch takes 32 bits

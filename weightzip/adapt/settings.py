@@ -12,8 +12,9 @@ class AdaptSettings:
     """steps: of the optimiser. learning_rate: Adam's, of latents in the weights' own unit; and of the logarithm of step sizes.
 
     first_price: of a bit, in units of the loss; the run finds the right one from there. speed: of the price's logarithm at
-    most, per whole run: as it rises, and as it falls in the first half and in the second. excess: see `KeepMetric`. averaging: of the latents
-    that are looked at and kept, per step. clip: the gradient's norm is cut to so many times its usual one.
+    most, per whole run: as it rises, and as it falls in the first half and in the second. excess: see `KeepMetric`.
+    averaging: of the latents that are looked at and kept, per step. clip: the gradient's norm is cut to so many times its
+    usual one.
     """
 
     steps: int
