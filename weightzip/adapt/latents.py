@@ -23,6 +23,8 @@ from weightzip.codec.transform_choice import choose_transforms
 from weightzip.codec.transforms import COSINE, Transforms
 from weightzip.vae.linear import along
 
+_LEAST = 0.05  # share of its bits that a transform has to save: others only spread out what training makes sparse
+
 
 @dataclass(frozen=True, eq=False)
 class Latents:
@@ -44,7 +46,7 @@ class Latents:
         """For float32 tensors, whose first fine steps are these."""
         shapes = tuple(tuple(tensor.shape) for tensor in tensors.values())
         values = [values_in_steps(tensor.numpy(), step) for tensor, step in zip(tensors.values(), steps.sizes(), strict=True)]
-        transforms = choose_transforms(values, shapes, kinds=(COSINE,))
+        transforms = choose_transforms(values, shapes, kinds=(COSINE,), least=_LEAST)
         sizes = [math.prod(transforms.latent_shape(number)) for number in range(len(shapes))]
         index = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes, dtype=torch.int64))
         bases = tuple(_bases(transforms, number, device) for number in range(len(shapes)))

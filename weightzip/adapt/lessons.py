@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,11 @@ import torch
 from weightzip.adapt.network import Network
 from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
 from weightzip.adapt.training import Objective
-from weightzip.tasks import Batch, calibration_inputs, training_batches
+from weightzip.tasks import Batch, calibration_inputs, map_tensors, num_examples, tensors_in_batch, training_batches
 
 MOST_INPUTS = 5_000  # that calibration may use
 _PRIME = 1_000_003
+_SHUFFLED = 32  # batches whose examples are shuffled among each other
 MEASURED = 20  # batches that statistics and moments are measured on
 
 
@@ -37,22 +38,48 @@ def lessons_of(network: Network, level: str, seed: int) -> Lessons:
         if loss is None:
             matching = Matching.on(network, "training", some[0])
             return Lessons(matching, lambda start: _mixtures_of_passes(network, seed, start), some, "training")
-        return Lessons(TaskLoss(network, loss), lambda start: _passes(network, start), some, "training")
+        return Lessons(TaskLoss(network, loss), lambda start: _passes(network, seed, start), some, "training")
     inputs = calibration_inputs(task, MOST_INPUTS)
     matching = Matching.on(network, "calibration", inputs[0])
     return Lessons(matching, lambda start: _mixtures(network, inputs, seed, start), inputs, "calibration")
 
 
-def _passes(network: Network, start: int) -> Iterator[tuple[Batch, Batch]]:
-    """The task's training batches, pass after pass, from a step on."""
-    pairs = itertools.chain.from_iterable(training_batches(network.task) for _ in itertools.count())
-    return ((network.placed(inputs), network.placed(targets)) for inputs, targets in itertools.islice(pairs, start, None))
+def _passes(network: Network, seed: int, start: int) -> Iterator[tuple[Batch, Batch]]:
+    """The task's training batches, pass after pass, from a step on; their examples in another order each time."""
+    passes = (shuffled(training_batches(network.task), _generator(seed, number)) for number in itertools.count())
+    pairs = itertools.islice(itertools.chain.from_iterable(passes), start, None)
+    return ((network.placed(inputs), network.placed(targets)) for inputs, targets in pairs)
+
+
+def shuffled(batches: Iterable[Batch], generator: torch.Generator) -> Iterator[Batch]:
+    """The same examples, shuffled among some neighbouring batches; whole batches where these are not alike."""
+    left = iter(batches)
+    while group := list(itertools.islice(left, _SHUFFLED)):
+        order = torch.randperm(len(group), generator=generator).tolist()
+        yield from _dealt(group, generator) if _alike(group) else (group[number] for number in order)
+
+
+def _dealt(group: Sequence[Batch], generator: torch.Generator) -> Iterator[Batch]:
+    """Batches of one form, their examples mixed up and dealt out again."""
+    columns = [torch.cat(column) for column in zip(*map(tensors_in_batch, group), strict=True)]
+    order = torch.randperm(len(columns[0]), generator=generator)
+    ends = list(itertools.accumulate(num_examples(batch) or 0 for batch in group))
+    for batch, start, end in zip(group, [0, *ends], ends, strict=False):
+        parts = (column[order[start:end]] for column in columns)
+        yield map_tensors(lambda _, parts=parts: next(parts), batch)  # type: ignore[misc]
+
+
+def _alike(group: Sequence[Batch]) -> bool:
+    """Whether batches hold the same tensors but for the number of examples, and nothing else."""
+    forms = {tuple((tensor.shape[1:], tensor.dtype, tensor.dim()) for tensor in tensors_in_batch(batch)) for batch in group}
+    counts = [{len(tensor) for tensor in tensors_in_batch(batch) if tensor.dim()} for batch in group]
+    return len(forms) == 1 and all(dim for _, _, dim in next(iter(forms))) and all(len(count) == 1 for count in counts)
 
 
 def _mixtures_of_passes(network: Network, seed: int, start: int) -> Iterator[Batch]:
     """The inputs of the task's training batches, each mixed with those of the batch before."""
     before: Batch = None
-    for number, (inputs, _) in enumerate(_passes(network, max(start - 1, 0)), max(start - 1, 0)):
+    for number, (inputs, _) in enumerate(_passes(network, seed, max(start - 1, 0)), max(start - 1, 0)):
         if number >= start:
             yield inputs if before is None else mixed(inputs, before, _generator(seed, number))
         before = inputs

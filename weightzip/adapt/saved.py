@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weightzip.adapt.training import State
+from weightzip.adapt.training import TENSORS, State
 from weightzip.errors import OutputError
 from weightzip.files import atomic_path
 
@@ -36,7 +36,7 @@ class SavedRun:
             "identity": self.identity,
             "plain": {name: getattr(state, name) for name in _PLAIN},
             "codes": None if state.codes is None else list(state.codes),
-            "tensors": {"latents": state.latents, "log_steps": state.log_steps, "average": state.average},
+            "tensors": {name: getattr(state, name) for name in TENSORS},
             "moments": [dict(state.optimiser.state[each]) for each in (state.latents, state.log_steps)],
             "best": None if state.best is None else list(state.best),
         }
@@ -73,7 +73,7 @@ def identity_of(tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -
 
 def _take_over(content: Mapping[str, Any], state: State) -> None:
     """Raises an error of some kind where the content is not that of a run with so many latents."""
-    tensors = {name: _like(content["tensors"][name], getattr(state, name)) for name in ("latents", "log_steps", "average")}
+    tensors = {name: _like(content["tensors"][name], getattr(state, name)) for name in TENSORS}
     moments = [
         {key: _like(found[key], None if key == "step" else owner) for key in _MOMENTS}
         for found, owner in zip(content["moments"], (state.latents, state.log_steps), strict=True)

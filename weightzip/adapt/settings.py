@@ -20,8 +20,8 @@ class AdaptSettings:
     steps: int
     learning_rate: float = 1e-3
     step_learning_rate: float = 5e-3
-    first_price: float = 1e-6
-    speed: tuple[float, float, float] = (14.0, 5.0, 10.0)
+    first_price: float = 4e-6
+    speed: tuple[float, float, float] = (10.0, 5.0, 8.0)
     excess: float = 5.0
     averaging: float = 0.998
     clip: float = 1.5
@@ -36,7 +36,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=4_000, first_price=3e-6, speed=(12.0, 3.0, 9.0), excess=2.0),
+    "calibrate": AdaptSettings(steps=4_000, speed=(10.0, 4.0, 8.0), excess=2.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)

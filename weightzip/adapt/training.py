@@ -28,11 +28,14 @@ from weightzip.codec.trained import TrainedCodec
 from weightzip.errors import TaskError
 from weightzip.progress import Progress, ProgressEvent
 
+TENSORS = ("latents", "log_steps", "unsettled", "average")  # of a state
 REFIT = 20  # steps after which the prior is fitted anew
 _LOOKS = 40  # at the model, on the way
-_STEPS_LEARN, _DECAYS = 0.4, 0.3  # of the run: until when step sizes change; from when the learning rate falls, to nothing
+_STEPS_LEARN, _SETTLED = 0.3, 0.4  # of the run: until when step sizes are learned; when they are what a file can hold
+_DECAYS = 0.3  # of the run, from when the learning rate falls, to nothing
 _HALF = 0.5
 _WARM_UP = 100  # steps
+_OVERTIME, _OVERTIME_RATE, _OVERTIME_PRICE = 4, 0.1, 0.3  # a share of the run; of the learning rate; of the price, at each look
 _MOST_STEPS_BACK = 4
 _LOWEST_RATE = 0.01
 _FORGET = 0.98  # of the running means of loss and gradient
@@ -49,13 +52,15 @@ class Objective(Protocol):
 class State:
     """All that changes while training, and that a run needs in order to go on.
 
-    latents, average: [n]. log_steps: of symbols, [tensors]. codes: of the steps once they are settled. price: loss per bit.
+    latents, average: [n]. log_steps, unsettled: of symbols, [tensors], now and when they began to settle.
+    codes: of the steps that they settle to. price: loss per bit.
     slower: what the learning rate has been divided by. loss, norm: running means. best: of the best model that meets the goal,
     its symbols [n], bytes, metric, and how much of the run was done. closest: bytes of the smallest file seen.
     """
 
     latents: Tensor
     log_steps: Tensor
+    unsettled: Tensor
     average: Tensor
     optimiser: torch.optim.Adam
     price: float
@@ -92,20 +97,28 @@ class Training:
         self._trained = self._trained_tensors[latents.index]  # [n]
         self._shapes = latents.latent_shapes
         self._every = max(REFIT, settings.steps // _LOOKS // REFIT * REFIT)
+        self._longest = settings.steps + settings.steps // _OVERTIME  # where the end finds no model that passes
         self._detail = ""
 
     def begin(self, latents: Tensor, steps: Steps) -> State:
         """A run from these latents [n] and fine steps on."""
         values, log_steps = latents.clone(), self._latents.symbol_steps(steps).log()
         groups = [{"params": [values]}, {"params": [log_steps]}]
-        return State(values, log_steps, latents.clone(), torch.optim.Adam(groups, fused=True), self._settings.first_price)
+        return State(
+            values,
+            log_steps,
+            log_steps.clone(),
+            latents.clone(),
+            torch.optim.Adam(groups, fused=True),
+            self._settings.first_price,
+        )
 
     def run(self, state: State) -> TrainedCodec | None:
         """The codec of the best model found that meets the goal, if any does."""
         saved = _copied(state)
         steps_back = 0
         batches = self._batches(state.step)
-        while state.step < self._settings.steps:
+        while state.step < self._settings.steps or (state.best is None and state.step < self._longest):
             if not self._advance(state, next(batches)):
                 steps_back += 1
                 if steps_back > _MOST_STEPS_BACK:
@@ -114,8 +127,7 @@ class Training:
                 state.slower *= 2
                 batches = self._batches(state.step)
                 continue
-            last = state.step == self._settings.steps
-            if state.step % self._every == 0 or last:
+            if state.step % self._every == 0 or state.step == self._settings.steps:
                 self._look(state)
                 saved = _copied(state)
                 self._keep(state)
@@ -143,22 +155,30 @@ class Training:
         usual = min(norm, 5 * state.norm) if math.isfinite(state.norm) else norm
         state.norm = usual if math.isnan(state.norm) else _FORGET * state.norm + (1 - _FORGET) * usual
         state.step += 1
-        self._progress(ProgressEvent(self._stage, state.step, self._settings.steps, self._detail))
+        self._progress(ProgressEvent(self._stage, state.step, max(state.step, self._settings.steps), self._detail))
         return True
 
     def _prepare(self, state: State) -> None:
         """What is due before a step: learning rates, settled step sizes, and the prior."""
-        done = state.step / self._settings.steps
-        if done >= _STEPS_LEARN and state.codes is None:
-            settled = self._latents.snapped(state.log_steps.exp())
-            state.codes = settled.codes
-            state.log_steps.copy_(self._latents.symbol_steps(settled).log())
+        done = self._done(state)
+        self._settle(state, done)
         fall = 0.5 * (1 + math.cos(math.pi * (done - _DECAYS) / (1 - _DECAYS))) + _LOWEST_RATE if done > _DECAYS else 1.0
+        fall = fall if done < 1 else _OVERTIME_RATE
         scale = min(1.0, (state.step + 1) / _WARM_UP) * fall / state.slower
         state.optimiser.param_groups[0]["lr"] = self._settings.learning_rate * scale
         state.optimiser.param_groups[1]["lr"] = self._settings.step_learning_rate * scale if state.codes is None else 0.0
         if state.step % REFIT == 0:
             self._rate = Rate.fit((state.latents / state.log_steps.exp()[self._latents.index]).round(), self._shapes)
+
+    def _settle(self, state: State, done: float) -> None:
+        """Move the step sizes, from some time on, to the nearest that a file can hold, slowly enough for weights to follow."""
+        if done >= _STEPS_LEARN and state.codes is None:
+            state.codes = self._latents.snapped(state.log_steps.exp()).codes
+            state.unsettled.copy_(state.log_steps)
+        if state.codes is not None:
+            settled = self._latents.symbol_steps(Steps(self._latents.steps.base, state.codes)).log()
+            share = min(1.0, (done - _STEPS_LEARN) / (_SETTLED - _STEPS_LEARN))
+            state.log_steps.copy_(torch.lerp(state.unsettled, settled, share))
 
     def _update(self, state: State, gradient: Tensor, step_sizes: Tensor, positions: Tensor, symbols: Tensor) -> None:
         magnitudes = positions.abs()
@@ -172,12 +192,12 @@ class Training:
 
     def _look(self, state: State) -> None:
         """Judge the averaged model, keep it if it is the best so far, and move the price."""
-        done = state.step / self._settings.steps
+        done = self._done(state)
         step_sizes = state.log_steps.exp()[self._latents.index]
         symbols = (state.average / step_sizes).round()
         codec = self._latents.codec(symbols, self._latents.snapped(state.log_steps.exp()))
         size = float(self._file_bytes(codec))
-        exact = state.codes is not None
+        exact = done > _SETTLED
         tensors = codec.restored() if exact else self._plain(symbols * step_sizes)
         verdict = self._goal.judge(Candidate(tensors, size, done))
         state.closest = min(state.closest, size)
@@ -186,8 +206,12 @@ class Training:
         since = self._every / self._settings.steps
         rising, *falling = self._settings.speed
         speed = rising if verdict.room > 0 else falling[done >= _HALF]  # at first the model recovers by itself
-        state.price *= math.exp(speed * since * verdict.room)
+        state.price *= math.exp(speed * since * verdict.room) if done < 1 else _OVERTIME_PRICE
         self._detail = self._described(state, size, verdict)
+
+    def _done(self, state: State) -> float:
+        """Of the run, 0 to 1."""
+        return min(1.0, state.step / self._settings.steps)
 
     @torch.no_grad()
     def _plain(self, values: Tensor) -> dict[str, Tensor]:
@@ -202,7 +226,7 @@ class Training:
 def _copied(state: State) -> dict[str, Any]:
     """What a run goes back to when its loss stops being a number."""
     kept = {name: getattr(state, name) for name in ("price", "step", "codes", "loss", "norm")}
-    tensors = {name: getattr(state, name).clone() for name in ("latents", "log_steps", "average")}
+    tensors = {name: getattr(state, name).clone() for name in TENSORS}
     moments = [{key: value.clone() for key, value in each.items()} for each in state.optimiser.state.values()]
     return {"plain": kept, "tensors": tensors, "moments": moments}
 

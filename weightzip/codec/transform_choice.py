@@ -57,7 +57,7 @@ from weightzip.vae.moments import Moments, moments_along
 
 _SMALLEST = 256  # weights of a tensor that is looked at
 _BITS_PER_SCALE, _BITS_PER_EXPONENT, _BITS_PER_CHOICE = 3.0, 1.0, 24.0
-_CHANCE = 0.003  # share of its bits that a transform of noise may seem to save
+CHANCE = 0.003  # share of its bits that a transform of noise may seem to save
 _OF_EACH_KIND, _OF_EACH_KIND_IF_SMALL = 1, 2  # views tried
 _SMALL = 1 << 18  # weights of a tensor for which more is tried out
 _SCREENED, _FITTED = 4, 16  # vectors per dimension, of which moments are taken
@@ -74,14 +74,16 @@ def choose_transforms(
     *,
     headroom: float = 64.0,
     kinds: Collection[int] = (COSINE, LEARNED),
+    least: float = CHANCE,
 ) -> Transforms:
     """Transforms for tensors given in units of their fine steps; with any number of threads the same ones.
 
-    headroom: how many times finer the steps may become with these transforms. kinds: of transforms that are tried.
+    headroom: how many times finer the steps may become with these transforms. kinds: of transforms that are
+    tried. least: share of a tensor's bits that one has to save.
     """
 
     def best(index: int) -> _Draft:
-        draft = _best_draft(tensors[index], tuple(shapes[index]), headroom, frozenset(kinds))
+        draft = _best_draft(tensors[index], tuple(shapes[index]), headroom, _Rules(frozenset(kinds), least))
         return replace(draft, values=_NOTHING)  # which take as much as the tensor
 
     choices: list[Choice] = []
@@ -112,11 +114,19 @@ def _numbered(draft: _Draft, first: int) -> tuple[Choice, list[LinearDecoder]]:
     return Choice(draft.view, (along[0], along[1], along[2])), decoders
 
 
+@dataclass(frozen=True)
+class _Rules:
+    """kinds: of transforms that may be tried; least: share of a tensor's bits that one has to save."""
+
+    kinds: frozenset[int]
+    least: float
+
+
 @dataclass(frozen=True, eq=False)
 class _Draft:
     """A view of one tensor, what is done along its axes, and the bits that latents, scales and bases take then.
 
-    kinds: of transforms that may be tried.
+    rules: what transforms may be tried.
     """
 
     view: int
@@ -124,19 +134,19 @@ class _Draft:
     values: NDArray[np.float32]
     variances: Variances
     bits: float
-    kinds: frozenset[int]
+    rules: _Rules
     along: tuple[LinearDecoder | int, ...] = (IDENTITY, IDENTITY, IDENTITY)
     growth: float = 1.0  # how much larger a sum may become than the largest latent
 
 
-def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...], headroom: float, kinds: frozenset[int]) -> _Draft:
+def _best_draft(tensor: NDArray[np.float32], shape: tuple[int, ...], headroom: float, rules: _Rules) -> _Draft:
     views = possible_views(shape)
-    plain = _draft(cut(tensor, views[0]), 0, kinds)
+    plain = _draft(cut(tensor, views[0]), 0, rules)
     if tensor.size < _SMALLEST or plain.bits == 0:
         return plain
     best = plain
     for number, ways in _promising_views(plain, views):
-        draft = plain if number == 0 else _draft(cut(tensor, views[number]), number, kinds)
+        draft = plain if number == 0 else _draft(cut(tensor, views[number]), number, rules)
         draft = _transformed_along(draft, [axis for axis in (2, 1, 0) if ways[axis]])
         if draft.bits < best.bits and not _too_large(draft, headroom):
             best = draft
@@ -149,9 +159,9 @@ def _too_large(draft: _Draft, headroom: float) -> bool:
     return not largest * draft.growth * headroom < _EXACT
 
 
-def _draft(values: NDArray[np.float32], view: int, kinds: frozenset[int]) -> _Draft:
+def _draft(values: NDArray[np.float32], view: int, rules: _Rules) -> _Draft:
     variances = usable_variances(values)
-    return _Draft(view, values.shape, values, variances, _latent_bits(values, variances), kinds)
+    return _Draft(view, values.shape, values, variances, _latent_bits(values, variances), rules)
 
 
 def _latent_bits(values: NDArray[np.float32], variances: Variances) -> float:
@@ -182,7 +192,7 @@ def _transformed(draft: _Draft, axis: int, moments: Moments) -> _Draft:
     """
     gains = _gains(draft, moments)
     best = max(gains.values())
-    if best < _CHANCE * draft.bits:
+    if best < draft.rules.least * draft.bits:
         return draft
     close = best if draft.values.size > _SMALL else best / 2
     candidates = [draft]
@@ -191,13 +201,13 @@ def _transformed(draft: _Draft, axis: int, moments: Moments) -> _Draft:
     if gains.get(LEARNED, -math.inf) >= close:
         candidates += _learned(draft, axis, moments)
     best_candidate = min(candidates, key=lambda candidate: candidate.bits)
-    return best_candidate if best_candidate.bits < (1 - _CHANCE) * draft.bits else draft
+    return best_candidate if best_candidate.bits < (1 - draft.rules.least) * draft.bits else draft
 
 
 def _gains(draft: _Draft, moments: Moments) -> dict[int, float]:
     """Bits that each kind of transform that may be tried is estimated to save."""
-    cosine = {COSINE: moments.cosine_gain} if COSINE in draft.kinds else {}
-    return {**cosine, LEARNED: moments.learned_gain} if LEARNED in draft.kinds else cosine
+    cosine = {COSINE: moments.cosine_gain} if COSINE in draft.rules.kinds else {}
+    return {**cosine, LEARNED: moments.learned_gain} if LEARNED in draft.rules.kinds else cosine
 
 
 def _learned(draft: _Draft, axis: int, moments: Moments) -> list[_Draft]:
@@ -231,7 +241,7 @@ def _promising_views(plain: _Draft, views: Sequence[View]) -> list[tuple[int, Wa
         moments_along(plain.values, plain.variances, axis, _SCREENED * size) if possible else None
         for axis, (size, possible) in enumerate(zip(plain.values.shape, _possible(views[0]), strict=True))
     ]
-    enough = _CHANCE * plain.bits
+    enough = plain.rules.least * plain.bits
     gains = [(*_estimated_gain(view, natural, enough), number) for number, view in enumerate(views)]
     gains.sort(key=lambda item: -item[0])
     each = _OF_EACH_KIND_IF_SMALL if plain.values.size <= _SMALL else _OF_EACH_KIND

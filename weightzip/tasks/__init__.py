@@ -4,7 +4,15 @@ It knows the Task protocol, how tasks are found, how weights are evaluated, and 
 codecs or any one task.
 """
 
-from weightzip.tasks.data import build_module, calibration_inputs, forward, map_tensors, tensors_in_batch, training_batches
+from weightzip.tasks.data import (
+    build_module,
+    calibration_inputs,
+    forward,
+    map_tensors,
+    num_examples,
+    tensors_in_batch,
+    training_batches,
+)
 from weightzip.tasks.evaluate import check_fit, evaluate_state
 from weightzip.tasks.load import load_task
 from weightzip.tasks.protocol import Batch, CalibrationTask, Task, TrainingTask
@@ -21,6 +29,7 @@ __all__ = [
     "forward",
     "load_task",
     "map_tensors",
+    "num_examples",
     "tensors_in_batch",
     "training_batches",
 ]
