@@ -36,7 +36,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=4_000, speed=(10.0, 4.0, 8.0), excess=2.0),
+    "calibrate": AdaptSettings(steps=3_000, speed=(10.0, 4.0, 8.0), excess=2.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)
