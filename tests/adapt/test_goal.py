@@ -35,17 +35,21 @@ def test_only_the_target_itself_passes_whenever_it_is_asked(value, passes, done)
     [
         (0.0, 85.5, 1),  # five times the target is allowed at first
         (0.0, 84.5, -1),
-        (0.25, 87.5, 1),  # three times after a quarter
-        (0.25, 86.5, -1),
-        (0.5, 89.5, 1),  # and the target itself from the middle on
-        (0.5, 88.5, -1),
-        (1.0, 89.5, 1),
-        (1.0, 88.5, -1),
+        (0.9, 89.5, 1),  # and little more than the target itself towards the end
+        (0.9, 88.5, -1),
+        (1.0, 89.01, 1),
+        (1.0, 88.99, -1),
     ],
 )
-def test_what_is_allowed_falls_to_the_target_by_the_middle(done, value, sign):
-    room = metric_of(value, done).room
-    assert room * sign > 0
+def test_what_is_allowed_falls_to_the_target(done, value, sign):
+    assert metric_of(value, done).room * sign > 0
+
+
+def test_what_is_allowed_never_rises_again():
+    rooms = [metric_of(87.0, done / 20).room for done in range(21)]
+    assert rooms == sorted(rooms, reverse=True)
+    assert rooms[0] > 0.5
+    assert rooms[-1] == -1
 
 
 def test_room_is_full_where_half_of_what_is_allowed_is_left_and_none_at_the_target():

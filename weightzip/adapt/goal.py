@@ -1,7 +1,8 @@
 """What a run is to reach, and how far it is from it: this steers the price of a bit, so that one run finds it by itself.
 
-A model that has just lost weights recovers while it goes on training, and the more so as the learning rate falls. So a drop
-of the metric may be several times the target at the beginning, and what is allowed falls to the target by the end of the run.
+A model that has just lost weights recovers while it goes on training, and the more so as the learning rate falls. So a drop of
+the metric may be several times the target at the beginning, and what is allowed falls to the target towards the end of the
+run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+_SETTLED = 0.9  # of the run, from which the target itself counts
 _CLOSE = 0.995  # of a size limit: what is aimed at
 _OCTAVES = 0.25  # by which a size may miss its limit until the price moves at full speed
 _SMALLEST = 1e-9
@@ -63,7 +65,7 @@ class KeepMetric:
         """By evaluating the task."""
         value = self.evaluate(candidate.tensors)
         drop = self.original - value
-        allowed = self.max_drop * (1 + self.excess * (1 - candidate.done) ** 2)
+        allowed = self.max_drop * (1 + self.excess * max(0.0, 1 - candidate.done / _SETTLED) ** 2)
         room = _EAGER * (allowed - drop) / max(allowed, _SMALLEST)
         return Verdict(drop <= self.max_drop, max(-1.0, min(1.0, room)), value)
 

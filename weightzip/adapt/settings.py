@@ -11,8 +11,8 @@ from weightzip.errors import UsageError
 class AdaptSettings:
     """steps: of the optimiser. learning_rate: Adam's, of latents in the weights' own unit; and of the logarithm of step sizes.
 
-    first_price: of a bit, in units of the loss; the run finds the right one from there. speed: of the price's logarithm at
-    most, per whole run: as it rises, and as it falls in the first half and in the second. excess: see `KeepMetric`.
+    first_price: of a bit, in units of the loss; the run finds the right one from there. rising, falling: how fast
+    its logarithm moves at most, per whole run, in the first half and in the second. excess: see `KeepMetric`.
     averaging: of the latents that are looked at and kept, per step. clip: the gradient's norm is cut to so many times its
     usual one.
     """
@@ -21,7 +21,8 @@ class AdaptSettings:
     learning_rate: float = 1e-3
     step_learning_rate: float = 5e-3
     first_price: float = 4e-6
-    speed: tuple[float, float, float] = (10.0, 5.0, 8.0)
+    rising: tuple[float, float] = (10.0, 5.0)
+    falling: tuple[float, float] = (5.0, 8.0)  # slowly at first, as a model that has lost weights recovers by itself
     excess: float = 5.0
     averaging: float = 0.998
     clip: float = 1.5
@@ -36,7 +37,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=3_000, speed=(10.0, 4.0, 8.0), excess=2.0),
+    "calibrate": AdaptSettings(steps=3_000, excess=2.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)

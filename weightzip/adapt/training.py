@@ -204,9 +204,8 @@ class Training:
         if exact and verdict.passes and (state.best is None or self._goal.better((size, done), (state.best[1], state.best[3]))):
             state.best = (symbols.to("cpu", torch.int32), size, verdict.value, done)
         since = self._every / self._settings.steps
-        rising, *falling = self._settings.speed
-        speed = rising if verdict.room > 0 else falling[done >= _HALF]  # at first the model recovers by itself
-        state.price *= math.exp(speed * since * verdict.room) if done < 1 else _OVERTIME_PRICE
+        speeds = self._settings.rising if verdict.room > 0 else self._settings.falling
+        state.price *= math.exp(speeds[done >= _HALF] * since * verdict.room) if done < 1 else _OVERTIME_PRICE
         self._detail = self._described(state, size, verdict)
 
     def _done(self, state: State) -> float:
