@@ -108,6 +108,13 @@ def test_each_magnitude_has_its_own_price():
     assert symbols.tolist() == [[1.0, 2.0, 3.0]]
 
 
+def test_each_row_and_column_has_its_own_prices():
+    dear = torch.zeros(2, 3, MAGNITUDES)
+    dear[0, 2] = dear[1, 0] = 100.0
+    symbols, _ = quantise_by_feedback(torch.full((2, 3), 1.1), torch.eye(3, dtype=torch.float64), 0.1, dear)
+    assert symbols.tolist() == [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+
+
 def test_magnitudes_beyond_the_last_price_cost_what_that_one_does():
     steep = torch.zeros(1, 1, MAGNITUDES)
     steep[:, :, -1] = 100.0

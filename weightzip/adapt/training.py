@@ -114,13 +114,19 @@ class Training:
         )
 
     def run(self, state: State) -> TrainedCodec | None:
-        """The codec of the best model found that meets the goal, if any does."""
+        """The codec of the best model found that meets the goal, if any does.
+
+        Where the loss stops being a number, training goes back to the last look and on at half the speed; where that happens
+        again and again, it ends with the best model so far. Raises TaskError where there is none.
+        """
         saved = _copied(state)
         steps_back = 0
         batches = self._batches(state.step)
         while state.step < self._settings.steps or (state.best is None and state.step < self._longest):
             if not self._advance(state, next(batches)):
                 steps_back += 1
+                if steps_back > _MOST_STEPS_BACK and state.best is None:
+                    raise TaskError(f"the loss stops being a number after step {state.step}, again and again")
                 if steps_back > _MOST_STEPS_BACK:
                     break
                 _restore(state, saved)
@@ -167,7 +173,7 @@ class Training:
         scale = min(1.0, (state.step + 1) / _WARM_UP) * fall / state.slower
         state.optimiser.param_groups[0]["lr"] = self._settings.learning_rate * scale
         state.optimiser.param_groups[1]["lr"] = self._settings.step_learning_rate * scale if state.codes is None else 0.0
-        if state.step % REFIT == 0:
+        if state.step % REFIT == 0 or state.step == self._settings.steps:
             self._rate = Rate.fit((state.latents / state.log_steps.exp()[self._latents.index]).round(), self._shapes)
 
     def _settle(self, state: State, done: float) -> None:
