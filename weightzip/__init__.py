@@ -15,6 +15,7 @@ search finds the symbols, which ANS codes in streams. The paper's preset cuts ch
     quantise/    scales, trellis search, descent      search/     the coarsest setting that meets a target
     baselines/   what people use today                tasks/      what a checkpoint is for, as a number
     measure/     every method, timed, on disk         report/     curves, tables, plots, the HTML page
+    adapt/       latents trained on loss and bits
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)

@@ -2,6 +2,7 @@
 
     latents [a, b, c], in fine steps --axes------> a scale class for each, from few integers along every axis
                                      --trellis---> symbols, the sequence whose error and bits together are the best bargain
+                                     --shorten-> scales that take fewer bits, now that the symbols are known
     a layer's inputs and outputs     --descent---> symbols of its weights, searched so that the outputs come out right
     (files of version 1)               scales      their scale classes, from integers of rows and columns
 

@@ -30,14 +30,17 @@ class Task(Protocol):
 
 
 class CalibrationTask(Task, Protocol):
-    """A task with unlabelled inputs; needed by `--adapt calibrate`."""
+    """A task with unlabelled inputs; needed by `--adapt calibrate`.
+
+    Inputs are one tensor, the module's one argument; a tuple or list, its arguments; or a dict, its keyword arguments.
+    """
 
     def calibration(self) -> Iterable[Batch]:
         """Unlabelled batches of inputs."""
 
 
 class TrainingTask(Task, Protocol):
-    """A task to train on; needed by `--adapt finetune`."""
+    """A task to train on; needed by `--adapt finetune`, which does without `loss` by matching the original's outputs."""
 
     def training(self) -> Iterable[tuple[Batch, Batch]]:
         """One pass over batches of (inputs, targets)."""
