@@ -57,11 +57,15 @@ def test_room_is_full_where_half_of_what_is_allowed_is_left_and_none_at_the_targ
     assert rooms == {95.0: 1.0, 90.0: 1.0, 89.5: 1.0, 89.25: 0.5, 89.0: 0.0, 88.75: -0.5, 88.5: -1.0, 80.0: -1.0}
 
 
-@pytest.mark.parametrize(("value", "room", "passes"), [(90.1, 1.0, True), (89.9, -1.0, False)])
+@pytest.mark.parametrize(("value", "room", "passes"), [(90.1, 1.0, True), (90.0, 0.5, True), (89.9, -1.0, False)])
 def test_no_drop_at_all_may_be_asked_for(value, room, passes):
-    for done in (0.0, 1.0):
-        verdict = metric_of(value, done, max_drop=0.0)
-        assert (verdict.room, verdict.passes) == (room, passes)
+    verdict = metric_of(value, 1.0, max_drop=0.0)
+    assert (verdict.room, verdict.passes) == (room, passes)
+
+
+def test_where_no_drop_is_allowed_a_little_is_at_first():
+    assert metric_of(89.9, 0.0, max_drop=0.0).room > 0
+    assert not metric_of(89.9, 0.0, max_drop=0.0).passes
     assert metric_of(90.0, max_drop=0.0).passes
 
 

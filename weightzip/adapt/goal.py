@@ -17,7 +17,8 @@ from torch import Tensor
 _SETTLED = 0.9  # of the run, from which the target itself counts
 _CLOSE = 0.995  # of a size limit: what is aimed at
 _OCTAVES = 0.25  # by which a size may miss its limit until the price moves at full speed
-_SMALLEST = 1e-9
+_SMALLEST, _TRY = 1e-9, 0.5
+_SMALL_SHARE = 0.002  # of the metric, that may be lost early on even where nothing may in the end
 _EAGER = 2.0  # the price moves at full speed where half of what is allowed is left
 
 
@@ -65,8 +66,9 @@ class KeepMetric:
         """By evaluating the task."""
         value = self.evaluate(candidate.tensors)
         drop = self.original - value
-        allowed = self.max_drop * (1 + self.excess * max(0.0, 1 - candidate.done / _SETTLED) ** 2)
-        room = _EAGER * (allowed - drop) / max(allowed, _SMALLEST)
+        early = max(self.max_drop, _SMALL_SHARE * abs(self.original)) * max(0.0, 1 - candidate.done / _SETTLED) ** 2
+        allowed = self.max_drop + self.excess * early
+        room = _EAGER * (allowed - drop) / max(allowed, _SMALLEST) if allowed or drop else _TRY
         return Verdict(drop <= self.max_drop, max(-1.0, min(1.0, room)), value)
 
     def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from weightzip.adapt.feedback import quantise_by_feedback
 from weightzip.adapt.latents import Latents
 from weightzip.adapt.moments import Moments
 from weightzip.adapt.rate import Rate
+from weightzip.quantise.feedback import quantise_by_feedback
 from weightzip.quantise.trellis import NUM_PRICES
 
 _PRICE = 0.1125  # squared steps of a symbol per bit: where a bit and the error it saves are worth the same
@@ -63,6 +63,9 @@ def _input_basis(latents: Latents, number: int) -> tuple[Tensor | None, int]:
     count = sizes[0] * sizes[1] if len(sizes) == 2 else sizes[0]
     if all(matrix is None for matrix in matrices):
         return None, count
-    whole = [torch.eye(size) if matrix is None else matrix for matrix, size in zip(matrices, sizes, strict=True)]
+    whole = [
+        torch.eye(size, device=latents.index.device) if matrix is None else matrix
+        for matrix, size in zip(matrices, sizes, strict=True)
+    ]
     basis = whole[0] if len(whole) == 1 else torch.kron(whole[0].contiguous(), whole[1].contiguous())
     return basis.double(), count

@@ -11,7 +11,15 @@ import torch
 from weightzip.adapt.network import Network
 from weightzip.adapt.objective import Matching, TaskLoss, mixed, own_loss
 from weightzip.adapt.training import Objective
-from weightzip.tasks import Batch, calibration_inputs, map_tensors, num_examples, tensors_in_batch, training_batches
+from weightzip.tasks import (
+    Batch,
+    calibration_inputs,
+    holds_only_tensors,
+    map_tensors,
+    num_examples,
+    tensors_in_batch,
+    training_batches,
+)
 
 MOST_INPUTS = 5_000  # that calibration may use
 _PRIME = 1_000_003
@@ -52,8 +60,8 @@ def _passes(network: Network, seed: int, start: int) -> Iterator[tuple[Batch, Ba
 
 
 def shuffled(batches: Iterable[Batch], generator: torch.Generator) -> Iterator[Batch]:
-    """The same examples, shuffled among some neighbouring batches; whole batches where these are not alike."""
-    left = iter(batches)
+    """The same examples, shuffled among some neighbouring batches; whole batches where examples cannot be told apart."""
+    left = (map_tensors(torch.clone, batch) for batch in batches)  # as the task may fill the same tensors again and again
     while group := list(itertools.islice(left, _SHUFFLED)):
         order = torch.randperm(len(group), generator=generator).tolist()
         yield from _dealt(group, generator) if _alike(group) else (group[number] for number in order)
@@ -70,10 +78,16 @@ def _dealt(group: Sequence[Batch], generator: torch.Generator) -> Iterator[Batch
 
 
 def _alike(group: Sequence[Batch]) -> bool:
-    """Whether batches hold the same tensors but for the number of examples, and nothing else."""
+    """Whether batches hold the same tensors but for the number of examples, and nothing else, and which axis that is.
+
+    That is told by a vector, such as labels: matrices may be [examples, time] or [time, examples].
+    """
+    if not all(map(holds_only_tensors, group)):
+        return False
     forms = {tuple((tensor.shape[1:], tensor.dtype, tensor.dim()) for tensor in tensors_in_batch(batch)) for batch in group}
     counts = [{len(tensor) for tensor in tensors_in_batch(batch) if tensor.dim()} for batch in group]
-    return len(forms) == 1 and all(dim for _, _, dim in next(iter(forms))) and all(len(count) == 1 for count in counts)
+    ranks = [rank for form in forms for _, _, rank in form]
+    return len(forms) == 1 and min(ranks, default=0) == 1 and all(len(count) == 1 for count in counts)
 
 
 def _mixtures_of_passes(network: Network, seed: int, start: int) -> Iterator[Batch]:

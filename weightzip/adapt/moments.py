@@ -81,15 +81,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, watched: Mapping[int, str], shapes: Mapping[str, torch.Size]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._watched, self._shapes = watched, shapes
+        self._mixed: set[str] = set()
         self.found: dict[str, Moments] = {}
 
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: Sequence[Any] = (), keywords: Mapping[str, Any] | None = None
     ) -> Any:
-        for operands in _products(function, arguments):
-            vectors, weight = operands
+        for vectors, weight in _products(function, arguments):
             name = self._watched.get(weight.data_ptr())
-            if name is not None and weight.shape[-2:].numel() == self._shapes[name].numel():
+            if name is not None and _is_whole_transposed(weight, self._shapes[name]):
                 self._add(name, vectors)
         if function is _aten.convolution.default and (name := self._watched.get(arguments[1].data_ptr())) is not None:
             patches = _patches(*arguments)
@@ -103,19 +103,45 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         columns = vectors.shape[-1]
         if columns > _MOST_COLUMNS:
             return
-        rows = vectors.detach().reshape(-1, columns)
-        rows = rows[:: max(1, len(rows) // _MOST_VECTORS)].float()
+        rows = _some(vectors.detach().reshape(-1, columns)).float()
+        before = self.found.get(name)
+        if before is not None and before.total.shape != (columns, columns):
+            self._set_aside(name, before)
+        if name in self._mixed:
+            return
         nothing = rows.new_zeros((columns, columns), dtype=torch.float64)
         moments = self.found.setdefault(name, Moments(nothing, nothing[0].clone(), 0))
         moments.total += (rows.T @ rows).double()
         moments.sums += rows.sum(0).double()
         moments.count += len(rows)
 
+    def _set_aside(self, name: str, before: Moments) -> None:
+        """Drop what was seen of a weight in another use; two kinds of products have no moments in common."""
+        del self.found[name]
+        if before.total.dim() == 2:
+            self._mixed.add(name)
+
     def _count(self, name: str, words: Tensor, size: int) -> None:
+        if name in self._mixed or (name in self.found and self.found[name].total.dim() == 2):
+            return  # an embedding that is a layer as well: products tell more
         counts = torch.bincount(words.reshape(-1), minlength=size).double()
         moments = self.found.setdefault(name, Moments(torch.zeros_like(counts), torch.zeros_like(counts), 0))
         moments.total += counts
         moments.count += words.numel()
+
+
+def _is_whole_transposed(operand: Tensor, shape: torch.Size) -> bool:
+    """Whether the second operand of a product is all of a weight of this shape, [outputs, columns], the other way round."""
+    columns = shape[1:].numel()
+    return operand.shape[-2:] == (columns, shape[0]) and operand.stride()[-2:] == (1, columns)
+
+
+def _some(rows: Tensor) -> Tensor:
+    """At most so many rows, chosen by chance, and the same ones each time."""
+    if len(rows) <= _MOST_VECTORS:
+        return rows
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:_MOST_VECTORS]
+    return rows[chosen.to(rows.device)]
 
 
 def _products(function: Any, arguments: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:

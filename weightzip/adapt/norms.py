@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from weightzip.adapt.network import Network
-from weightzip.tasks import Batch
+from weightzip.tasks import Batch, num_examples
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -37,13 +37,17 @@ def measured_statistics(
             norm.momentum = None  # a mean over all batches
             norm.train()
         learned = {name: tensor for name, tensor in weights.items() if name not in names_of_statistics(network)}
-        for batch in inputs:
+        for batch in (batch for batch in inputs if (num_examples(batch) or 0) > 1):  # of one there is no variance
             network.outputs(learned, network.placed(batch), source)
-        found = network.module.state_dict()
+        found = {
+            f"{prefix}.{name}".removeprefix("."): getattr(norm, name)
+            for prefix, norm in _batch_norms(network.module)
+            for name in _STATISTICS
+            if norm.num_batches_tracked  # the others have seen nothing
+        }
     finally:
         network.module = kept
-    statistics = names_of_statistics(network)
-    measured = {place.base: found[key].float().cpu() for key, place in network.places.items() if place.base in statistics}
+    measured = {network.places[key].base: tensor.float().cpu() for key, tensor in found.items() if key in network.places}
     return {name: tensor for name, tensor in measured.items() if bool(torch.isfinite(tensor).all())}
 
 

@@ -7,6 +7,7 @@ still does its task (mixup, Zhang et al. 2018; with a teacher, Beyer et al. 2022
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,15 @@ Weights = Mapping[str, Tensor]
 _MOST_OF_ANOTHER = 0.5  # share of the second input in a mixture
 _DECIDED = 0.5  # share of the largest entropy, below which scores are those of a classifier
 _SMALLEST_POWER = 1e-12
+_LEAST_LOG = -1e4  # of a probability; scores may be masked
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
     """Matches the original's outputs. Class scores by the divergence of what they say, everything else by relative square
     error.
+
+    A task may say itself how far outputs are apart, by a method divergence(outputs, originals) that gives a scalar.
 
     source: the task's method that gives the inputs. class_axes: per output tensor, the axis of its classes, or None.
     """
@@ -50,8 +54,12 @@ class Matching:
 
     def loss(self, weights: Weights, inputs: Batch) -> Tensor:
         """Mean over the output tensors, a scalar."""
-        wanted = _floating(self.network.original_outputs(inputs, self.source))
-        found = _floating(self.network.outputs(weights, inputs, self.source))
+        originals = self.network.original_outputs(inputs, self.source)
+        outputs = self.network.outputs(weights, inputs, self.source)
+        own = getattr(self.network.task, "divergence", None)
+        if callable(own):
+            return _scalar(self.network.task.name, "divergence", own, outputs, originals)
+        wanted, found = _floating(originals), _floating(outputs)
         parts = [_difference(*each) for each in zip(found, wanted, self.class_axes, strict=True)]
         return torch.stack(parts).mean()
 
@@ -67,15 +75,19 @@ class TaskLoss:
         """For (inputs, targets), a scalar. Raises TaskError where the task does, or gives something else."""
         inputs, targets = pair
         outputs = self.network.outputs(weights, inputs, "training")
-        name = self.network.task.name
-        with prints_go_to_stderr():
-            try:
-                value = self.task_loss(outputs, targets)
-            except (Exception, SystemExit) as error:
-                raise TaskError(f"task {name}: loss() raised {describe_error(error)}") from error
-        if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
-            raise TaskError(f"task {name}: loss() must give a scalar tensor that depends on the outputs it is given")
-        return value.reshape(())
+        return _scalar(self.network.task.name, "loss", self.task_loss, outputs, targets)
+
+
+def _scalar(name: str, method: str, function: Callable[[Any, Any], Any], outputs: Batch, wanted: Batch) -> Tensor:
+    """What a method of the task makes of the outputs. Raises TaskError where it does, or where that is no scalar tensor."""
+    with prints_go_to_stderr():
+        try:
+            value = function(outputs, wanted)
+        except (Exception, SystemExit) as error:
+            raise TaskError(f"task {name}: {method}() raised {describe_error(error)}") from error
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        raise TaskError(f"task {name}: {method}() must give a scalar tensor that depends on the outputs it is given")
+    return value.reshape(())
 
 
 def own_loss(task: Task) -> Callable[[Any, Any], Any] | None:
@@ -117,15 +129,15 @@ def _class_axis(outputs: Tensor) -> int | None:
 
 
 def _relative_entropy(scores: Tensor, axis: int) -> float:
-    logs = functional.log_softmax(scores, axis)
-    largest = torch.log(torch.tensor(float(scores.shape[axis])))
-    return float(-(logs.exp() * logs).sum(axis).mean() / largest)
+    entropy = torch.special.entr(functional.softmax(scores, axis)).sum(axis).mean()
+    return float(entropy) / math.log(scores.shape[axis])
 
 
 def _difference(found: Tensor, wanted: Tensor, class_axis: int | None) -> Tensor:
     """The Kullback-Leibler divergence per decision in nats, or the square error relative to the outputs' power."""
     if class_axis is None:
-        power = wanted.float().square().mean() + _SMALLEST_POWER
-        return (found.float() - wanted.float()).square().mean() / power
-    before, after = (functional.log_softmax(scores.float(), class_axis) for scores in (wanted, found))
+        known = wanted.isfinite()  # what is masked is no number
+        power = wanted[known].float().square().mean() + _SMALLEST_POWER
+        return (found[known].float() - wanted[known].float()).square().mean() / power
+    before, after = (functional.log_softmax(scores.float(), class_axis).clamp(min=_LEAST_LOG) for scores in (wanted, found))
     return (before.exp() * (before - after)).sum(class_axis).mean()

@@ -117,6 +117,7 @@ def _train(
         keep=keep,
         progress=progress,
         stage="calibrating" if run.level == "calibrate" else "fine-tuning",
+        task_name=beginning.network.task.name,
     )
     state = training.begin(values, steps)
     if saved is not None and not run.restart:

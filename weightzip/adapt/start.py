@@ -62,8 +62,10 @@ class Beginning:
             head, _, last = key.rpartition(".")
             bias = self.network.places.get(f"{head}.{last.replace('weight', 'bias')}".removeprefix("."))
             moments = self.moments.get(place.base)
-            if "weight" not in last or bias is None or moments is None or bias.base not in weights or moments.total.dim() < 2:
+            if "weight" not in last or bias is None or moments is None or moments.total.dim() < 2:
                 continue
+            if bias.base not in weights or place.base not in weights:
+                continue  # which are kept as they are
             off = self.tensors[place.base].double() - weights[place.base].double().cpu()
             shift = off.reshape(len(off), -1) @ moments.mean.cpu()
             if shift.shape == self.tensors[bias.base].shape and place.view.window is None:

@@ -88,11 +88,12 @@ class Training:
         keep: Callable[[State], None],
         progress: Progress,
         stage: str,
+        task_name: str,
     ) -> None:
         """trained: [tensors], 1 for those whose latents change."""
         self._latents, self._objective, self._batches = latents, objective, batches
         self._goal, self._file_bytes, self._settings = goal, file_bytes, settings
-        self._keep, self._progress, self._stage = keep, progress, stage
+        self._keep, self._progress, self._stage, self._task_name = keep, progress, stage, task_name
         self._trained_tensors = trained.to(latents.index.device)
         self._trained = self._trained_tensors[latents.index]  # [n]
         self._shapes = latents.latent_shapes
@@ -126,7 +127,9 @@ class Training:
             if not self._advance(state, next(batches)):
                 steps_back += 1
                 if steps_back > _MOST_STEPS_BACK and state.best is None:
-                    raise TaskError(f"the loss stops being a number after step {state.step}, again and again")
+                    raise TaskError(
+                        f"task {self._task_name}: the loss stops being a number after step {state.step}, again and again"
+                    )
                 if steps_back > _MOST_STEPS_BACK:
                     break
                 _restore(state, saved)
@@ -153,7 +156,8 @@ class Training:
         number, norm = float(loss.detach()), float(gradient.norm())
         if not math.isfinite(number) or not math.isfinite(norm):
             if state.step == 0:
-                raise TaskError("the loss of the original weights, or its gradient, is not a finite number")
+                what = "the loss of the original weights, or its gradient, is not a finite number"
+                raise TaskError(f"task {self._task_name}: {what}")
             return False
         gradient *= min(1.0, self._settings.clip * state.norm / norm) if norm > 0 and math.isfinite(state.norm) else 1.0
         self._update(state, gradient, step_sizes, positions, symbols)

@@ -32,6 +32,8 @@ def shortened(
 
     prices: bits [classes, 2, NUM_PRICES]. Takes time in proportion to the array's size, and little memory besides.
     """
+    if not symbols.size:
+        return scales
     kinds = np.minimum(np.abs(symbols), NUM_PRICES - 1) + NUM_PRICES * quantisers.astype(np.int32)
     kinds = kinds.reshape(scales.shape)
     for axis in range(3):

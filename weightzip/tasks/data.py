@@ -6,7 +6,7 @@ dict as its keyword arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weightzip.errors import TaskError, UsageError
@@ -44,7 +44,8 @@ def training_batches(task: Task) -> Iterator[tuple[Batch, Batch]]:
     empty = True
     for pair in _each(task, "training", getattr(task, "training", None)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TaskError(f"task {task.name}: training() must give pairs (inputs, targets), not {type(pair).__name__}")
+            what = f"{type(pair).__name__} of {len(pair)}" if isinstance(pair, (tuple, list)) else type(pair).__name__
+            raise TaskError(f"task {task.name}: training() must give pairs (inputs, targets), not a {what}")
         empty = False
         yield pair[0], pair[1]
     if empty:
@@ -103,8 +104,18 @@ def tensors_in_batch(batch: Batch) -> list[Tensor]:
 
 
 def _first(batch: Batch, count: int) -> Batch:
-    """The first examples of a batch."""
-    return map_tensors(lambda tensor: tensor[:count] if tensor.dim() else tensor, batch)
+    """The first examples of a batch; tensors of another length are for all of them."""
+    size = num_examples(batch)
+    return map_tensors(lambda tensor: tensor[:count] if tensor.dim() and len(tensor) == size else tensor, batch)
+
+
+def holds_only_tensors(batch: Batch) -> bool:
+    """Whether there is nothing but tensors in a batch's tuples, lists and dicts."""
+    from torch import Tensor
+
+    if isinstance(batch, Mapping):
+        return all(map(holds_only_tensors, batch.values()))
+    return all(map(holds_only_tensors, batch)) if isinstance(batch, (tuple, list)) else isinstance(batch, Tensor)
 
 
 def num_examples(batch: Batch) -> int | None:
@@ -140,11 +151,3 @@ def build_module(task: Task) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise TaskError(f"task {task.name}: model() gave {type(module).__name__}; it must give a torch.nn.Module")
     return module
-
-
-def iterate_forever(batches: Callable[[int], Iterable[_Item]]) -> Iterator[_Item]:
-    """What `batches(0)`, `batches(1)` ... give, one pass after the other."""
-    number = 0
-    while True:
-        yield from batches(number)
-        number += 1

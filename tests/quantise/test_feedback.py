@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from weightzip.adapt.feedback import quantise_by_feedback
+from weightzip.quantise.feedback import quantise_by_feedback
 
 ROWS, COLUMNS, MAGNITUDES = 40, 24, 15
 
