@@ -293,8 +293,11 @@ def test_keyword_arguments_and_several_inputs():
 
 def test_many_vectors_are_thinned_out(monkeypatch):
     monkeypatch.setattr(room, "_MOST_VECTORS", 10)
-    batch = inputs(35, 5)
-    assert_moments(found_in(nn.Linear(5, 3), batch)["weight"], batch[::3])
+    batch = torch.eye(35)
+    found, again = (found_in(nn.Linear(35, 3), batch)["weight"] for _ in range(2))
+    assert found.count == 10
+    assert sorted(found.sums.tolist()) == [0.0] * 25 + [1.0] * 10  # ten of them, each once
+    assert torch.equal(found.sums, again.sums)
 
 
 def inside(found):
@@ -303,12 +306,12 @@ def inside(found):
 
 
 def test_of_many_images_only_some_are_looked_at(monkeypatch):
-    """About four times as many patches as there may be vectors, of which every so many-th is taken, at all places alike."""
+    """About four times as many patches as there may be vectors, of which some are taken, at all places alike."""
     monkeypatch.setattr(room, "_MOST_VECTORS", 500)
     found = found_in(nn.Conv2d(1, 3, 3, padding=1), torch.ones(80, 1, 7, 5))
-    assert found["weight"].count == -(-62 * 35 // 4)
+    assert found["weight"].count == 500
     everything = functional.unfold(torch.ones(1, 1, 7, 5), 3, padding=1).mean((0, 2)).double()
-    torch.testing.assert_close(inside(found), everything, rtol=0, atol=0.01)
+    torch.testing.assert_close(inside(found), everything, rtol=0, atol=0.06)
 
 
 def test_all_columns_of_an_image_are_looked_at_alike():
