@@ -186,8 +186,8 @@ def test_one_pair_after_the_other():
     ("item", "what"),
     [
         (torch.zeros(2, 3), "Tensor"),
-        ((1, 2, 3), "tuple"),
-        ([1], "list"),
+        ((1, 2, 3), "tuple of 3"),
+        ([1], "list of 1"),
         ("ab", "str"),
         ({"inputs": 1, "targets": 2}, "dict"),
         (None, "NoneType"),
@@ -197,7 +197,7 @@ def test_one_pair_after_the_other():
 def test_what_is_no_pair_is_refused(item, what):
     found = training_batches(Given(pairs=[(1, 2), item]))
     assert next(found) == (1, 2)
-    with pytest.raises(TaskError, match=rf"^task given: training\(\) must give pairs \(inputs, targets\), not {what}$"):
+    with pytest.raises(TaskError, match=rf"^task given: training\(\) must give pairs \(inputs, targets\), not a {what}$"):
         next(found)
 
 
