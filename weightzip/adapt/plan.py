@@ -67,7 +67,9 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
     if found is not None:
         return Plan(found)
     if isinstance(goal, KeepSize):
-        raise TargetError(f"{goal.limit:,.0f} bytes are out of reach: the smallest file took {closest:,.0f}; ask for less")
+        raise TargetError(
+            f"{goal.limit:,.0f} bytes are out of reach: the smallest file took {closest:,.0f}; ask for less or for more --steps"
+        )
     return Plan(meet_drop(checkpoint, goal.max_drop, evaluate, progress))  # what no data are needed for
 
 

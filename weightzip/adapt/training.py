@@ -35,7 +35,7 @@ _STEPS_LEARN, _SETTLED = 0.3, 0.4  # of the run: until when step sizes are learn
 _DECAYS = 0.3  # of the run, from when the learning rate falls, to nothing
 _HALF = 0.5
 _WARM_UP = 100  # steps
-_OVERTIME, _OVERTIME_RATE, _OVERTIME_PRICE = 4, 0.1, 0.3  # a share of the run; of the learning rate; of the price, at each look
+_OVERTIME, _OVERTIME_RATE, _OVERTIME_CHANGE = 4, 0.1, 3.0  # a share of the run; of the learning rate; the price's, at each look
 _MOST_STEPS_BACK = 4
 _LOWEST_RATE = 0.01
 _FORGET = 0.98  # of the running means of loss and gradient
@@ -213,10 +213,15 @@ class Training:
         state.closest = min(state.closest, size)
         if exact and verdict.passes and (state.best is None or self._goal.better((size, done), (state.best[1], state.best[3]))):
             state.best = (symbols.to("cpu", torch.int32), size, verdict.value, done)
-        since = self._every / self._settings.steps
-        speeds = self._settings.rising if verdict.room > 0 else self._settings.falling
-        state.price *= math.exp(speeds[done >= _HALF] * since * verdict.room) if done < 1 else _OVERTIME_PRICE
+        state.price *= self._change(verdict.room, done)
         self._detail = self._described(state, size, verdict)
+
+    def _change(self, room: float, done: float) -> float:
+        """The factor by which the price moves."""
+        if done >= 1:
+            return _OVERTIME_CHANGE if room > 0 else 1 / _OVERTIME_CHANGE
+        speeds = self._settings.rising if room > 0 else self._settings.falling
+        return math.exp(speeds[done >= _HALF] * room * self._every / self._settings.steps)
 
     def _done(self, state: State) -> float:
         """Of the run, 0 to 1."""
