@@ -85,7 +85,7 @@ def compress(
         model = model if lossless else keep_structured(model, target.exact_bits(model))
         measure = _measure(job, model) if job is not None else None
         saved = None if dry_run else _run_file(destination)
-        codec_plan = plan(request, model, job, measure, seed=seed, device=place, saved=saved, restart=force, progress=progress)
+        codec_plan = plan(request, model, job, measure, seed=seed, device=place, saved=saved, force=force, progress=progress)
         with compressing.output_path(destination, force=force, dry_run=dry_run) as temporary:
             written = compressing.write(model, codec_plan, temporary, progress, digests=verify)
             origin.check()

@@ -80,18 +80,18 @@ def plan(
     seed: int,
     device: str,
     saved: Path | None,
-    restart: bool,
+    force: bool,
     progress: Progress,
 ) -> Plan:
     """How to encode a model. measure: the task's metric of all its tensors.
 
-    saved: where an adaptation is kept on the way; restart: whether it begins anew in any case.
+    saved: where an adaptation is kept on the way; force: whether another run that is kept there may be overwritten.
     """
     if request.lossless:
         return Plan(LosslessCodec())
     if request.preset == "paper":
         return Plan(PaperCodec(request.vae or VAESettings(seed=seed), device=device))
     if request.adapt != "none" and job is not None and measure is not None:
-        run = Run(request.adapt, settings_for(request.adapt, request.steps), seed, device, saved, restart)
+        run = Run(request.adapt, settings_for(request.adapt, request.steps), seed, device, saved, force)
         return adapted_plan(model, request.target, job, measure, run, progress)
     return plan_for(model, request.target, evaluate=measure, progress=progress)

@@ -50,6 +50,19 @@ def test_the_run_of_other_settings_is_refused_and_replaced_by_force(task, state)
     assert not Path("model.wz.run").exists()
 
 
+def test_force_goes_on_with_the_same_run(task, state):
+    interrupted(state, task, "calibrate")
+    seen = []
+    weightzip.compress(state, "model.wz", task=task, adapt="calibrate", force=True, progress=seen.append, **OPTIONS)
+    assert [event.done for event in seen if event.stage == "calibrating"][0] == 61
+
+
+def test_the_run_with_other_weights_kept_exactly_is_refused(task, state):
+    interrupted(state, task, "calibrate", exclude="0.bias")
+    with pytest.raises(OutputError, match="is not a run of this checkpoint"):
+        weightzip.compress(state, "model.wz", task=task, adapt="calibrate", exclude="2.bias", **OPTIONS)
+
+
 def test_the_run_of_other_weights_is_refused(task, state):
     interrupted(state, task, "calibrate")
     moved = {key: value + 0.01 for key, value in state.items()}

@@ -35,7 +35,7 @@ class Run:
     """What an adaptation is asked for besides checkpoint, task and target.
 
     level: calibrate or finetune. saved: where the run is kept so that it can go on after an interrupt; None keeps nothing.
-    restart: whether what is there belongs to another run and may be overwritten.
+    replace: whether another run that is kept there may be overwritten.
     """
 
     level: str
@@ -43,7 +43,7 @@ class Run:
     seed: int
     device: str
     saved: Path | None = None
-    restart: bool = False
+    replace: bool = False
 
 
 def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: Evaluate, run: Run, progress: Progress) -> Plan:
@@ -122,8 +122,8 @@ def _train(
         task_name=beginning.network.task.name,
     )
     state = training.begin(values, steps)
-    if saved is not None and not run.restart:
-        saved.load(state)
+    if saved is not None:
+        saved.load(state, others=run.replace)
     return training.run(state), state.closest
 
 
@@ -164,5 +164,5 @@ def _saved_run(checkpoint: Checkpoint, task_name: str, target: Target, run: Run)
     if run.saved is None:
         return None
     settings: dict[str, object] = {"level": run.level, "seed": run.seed, "task": task_name, "target": vars(target)}
-    settings |= {"device": run.device, **run.settings.to_json()}
+    settings |= {"device": run.device, "weights": sorted(checkpoint.weights), **run.settings.to_json()}
     return SavedRun(run.saved, identity_of({name: checkpoint.dense(name) for name in checkpoint.tensors}, settings))

@@ -43,23 +43,25 @@ class SavedRun:
         with atomic_path(self.path, force=True) as temporary:
             torch.save(content, temporary)
 
-    def load(self, state: State) -> bool:
+    def load(self, state: State, *, others: bool) -> None:
         """Take over what was saved, if there is a file; the state's own tensors are filled.
 
-        Raises OutputError where the file is that of another run, or no run at all.
+        Where the file is that of another run, or no run at all, the state stays as it is if `others` are to be replaced.
+        Raises OutputError if not.
         """
         if not self.path.exists():
-            return False
+            return
         try:
             content: Any = torch.load(self.path, weights_only=True, map_location=state.latents.device)
             if content["weightzip run"] != _VERSION or content["identity"] != self.identity:
                 raise ValueError
             _take_over(content, state)
         except Exception as error:
+            if others:
+                return
             raise OutputError(
                 f"{self.path}: is not a run of this checkpoint with these settings; delete it to begin anew, or use -f"
             ) from error
-        return True
 
 
 def identity_of(tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -> str:
