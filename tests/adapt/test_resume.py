@@ -54,7 +54,7 @@ def test_force_goes_on_with_the_same_run(task, state):
     interrupted(state, task, "calibrate")
     seen = []
     weightzip.compress(state, "model.wz", task=task, adapt="calibrate", force=True, progress=seen.append, **OPTIONS)
-    assert [event.done for event in seen if event.stage == "calibrating"][0] == 61
+    assert next(event.done for event in seen if event.stage == "calibrating") == 61
 
 
 def test_the_run_with_other_weights_kept_exactly_is_refused(task, state):
