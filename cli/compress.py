@@ -49,7 +49,7 @@ _TORCHVISION = "torchvision:"
     "--steps",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Of an adaptation; 0: layer by layer, without training.  [default: 3000 to calibrate, 10000 to finetune]",
+    help="Of an adaptation; 0: layer by layer, without training.  [default: 2500 to calibrate, 10000 to finetune]",
 )
 @click.option("--include", multiple=True, metavar="GLOB", help="Only weights of these names may be lossy. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Weights of these names come back exactly. May be repeated.")
