@@ -55,15 +55,17 @@ def compress(
 ) -> Summary:
     """Write the smallest .wz file that meets the target, and say what it holds.
 
-    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is. output: by default
-    the source's name with the suffix .wz, in the current folder for objects. At most one target: ratio (at least), bpw (bits
-    per weight of the whole file, at most), max_error (of any weight), max_drop (of the task's metric), lossless; none asks for
-    the default quality. adapt: "none"; "calibrate" moves the weights, so that with the task's unlabelled inputs the model
-    answers as before in a far smaller file; "finetune" trains them on the task's own loss. Both need a task, and are kept in
-    `<output>.run` on the way, so that the same call goes on after an interrupt. steps: of the optimiser; by default 4,000 and
-    10,000. include, exclude: patterns of the weights that may be coded lossily, and of those that may not. vae: settings of
-    the paper preset; `seed` overrides theirs. dry_run: do everything but leave a file behind. verify: decode what was written,
-    and compare, before the file gets its name. Raises a WeightzipError; then nothing is written.
+    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is.
+    output: by default the source's name with the suffix .wz, in the current folder for objects.
+    At most one target: ratio (at least), bpw (bits per weight of the whole file, at most), max_error (of any weight),
+    max_drop (of the task's metric), lossless; none asks for the default quality.
+    adapt: "none"; "calibrate" moves the weights, so that with the task's unlabelled inputs the model answers as before in a far
+    smaller file; "finetune" trains them on the task's own loss. Both need a task, and are kept in `<output>.run` on the way, so
+    that the same call goes on after an interrupt. steps: of the optimiser; by default 2,500 and 10,000.
+    include, exclude: patterns of the weights that may be coded lossily, and of those that may not.
+    vae: settings of the paper preset; `seed` overrides theirs. dry_run: do everything but leave a file behind. verify: decode
+    what was written, and compare, before the file gets its name.
+    Raises a WeightzipError; then nothing is written.
     """
     start = time.monotonic()
     target = Target(ratio, bpw, max_error, max_drop)

@@ -32,7 +32,7 @@ class TrainedCodec:
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """The file's sections for those of the tensors that are asked for; what they hold is not looked at."""
         chosen = [number for number, name in enumerate(self.names) if name in tensors]
-        symbols = shorten(round_latents([self.symbols[number].astype(np.float32) for number in chosen]))
+        symbols = shorten(round_latents([self.symbols[number].astype(np.float64) for number in chosen]))
         payload = payload_of(encode_symbols(symbols), self.transforms.only(chosen), self.steps.at(chosen), symbols.machine)
         progress(ProgressEvent("coding", 1, 1))
         return payload
