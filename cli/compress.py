@@ -132,6 +132,8 @@ def compress(
     out.result(summary, lambda: compressed(summary))
     sections = ", ".join(f"{name} {size:,}" for name, size in summary["sections"].items())
     out.detail(f"{summary['tensors']} tensors in {summary['seconds']:.1f} s; bytes by section: {sections}")
+    if summary["note"]:
+        out.message(summary["note"])
     if dry_run:
         out.message("dry run: nothing was written")
 

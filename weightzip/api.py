@@ -102,7 +102,8 @@ def compress(
         seconds=time.monotonic() - start,
     )
     summary["metric"] = metric
-    if saved is not None and adapt != "none":
+    summary["note"] = codec_plan.note
+    if saved is not None and adapt != "none" and steps != 0:
         saved.unlink(missing_ok=True)  # no sooner than the file that it was for is there
     return summary
 

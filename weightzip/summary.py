@@ -26,6 +26,7 @@ class Summary(TypedDict):
 
     latent_ratio counts only the latents, as the paper does: input_bytes / (4 * latents); None without latents.
     sections: bytes by purpose; sums to file_bytes. Errors are against the source, over its floating-point tensors.
+    note: what whoever asked for the file should know besides; "" for nothing.
     """
 
     input: str
@@ -43,6 +44,7 @@ class Summary(TypedDict):
     relative_mse: float
     max_abs_error: float
     metric: dict[str, JSON] | None
+    note: str
     seconds: float
     tensor_list: list[TensorSummary]
 
@@ -74,6 +76,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
         relative_mse=header.relative_mse,
         max_abs_error=header.max_abs_error,
         metric=None,
+        note="",
         seconds=seconds,
         tensor_list=[
             TensorSummary(

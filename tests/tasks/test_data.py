@@ -65,7 +65,8 @@ def test_inputs_come_in_order_as_the_task_gives_them():
     given = batches(3, 4, 2)
     found = calibration_inputs(Given(given), 100)
     assert len(found) == 3
-    assert all(ours is theirs for ours, theirs in zip(found, given, strict=True))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, given, strict=True))
+    assert not {batch.data_ptr() for batch in found} & {batch.data_ptr() for batch in given}  # which the task may fill again
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 4]), (8, [3, 4, 1]), (9, [3, 4, 2])])

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from weightzip.errors import TaskError
+
 _SETTLED = 0.9  # of the run, from which the target itself counts
 _CLOSE = 0.995  # of a size limit: what is aimed at
 _OCTAVES = 0.25  # by which a size may miss its limit until the price moves at full speed
@@ -64,9 +66,12 @@ class KeepMetric:
 
     def judge(self, candidate: Candidate) -> Verdict:
         """By evaluating the task."""
-        value = self.evaluate(candidate.tensors)
+        try:
+            value = self.evaluate(candidate.tensors)
+        except TaskError:  # some metrics are undefined for a model that is far off
+            return Verdict(False, -1.0, None)
         drop = self.original - value
-        early = max(self.max_drop, _SMALL_SHARE * abs(self.original)) * max(0.0, 1 - candidate.done / _SETTLED) ** 2
+        early = (self.max_drop or _SMALL_SHARE * abs(self.original)) * max(0.0, 1 - candidate.done / _SETTLED) ** 2
         allowed = self.max_drop + self.excess * early
         room = _EAGER * (allowed - drop) / max(allowed, _SMALLEST) if allowed or drop else _TRY
         return Verdict(drop <= self.max_drop, max(-1.0, min(1.0, room)), value)

@@ -42,7 +42,7 @@ def _layer(latents: Latents, number: int, values: Tensor, steps: Tensor, slopes:
     """The latents [m] of one tensor."""
     basis, columns = _input_basis(latents, number)
     gram = moments.square if basis is None else basis.T @ moments.square @ basis
-    if len(gram) != columns or values.numel() % columns:
+    if len(gram) != columns or values.numel() % columns or not bool(gram.isfinite().all()):
         return values
     step = float(steps[0])
     rows = (values / step).view(-1, columns)

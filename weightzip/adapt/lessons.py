@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from weightzip.tasks import (
 
 MOST_INPUTS = 5_000  # that calibration may use
 _PRIME = 1_000_003
-_SHUFFLED = 32  # batches whose examples are shuffled among each other
+_SHUFFLED, _SHUFFLED_BYTES = 32, 256 << 20  # batches whose examples are shuffled among each other, at most
 MEASURED = 20  # batches that statistics and moments are measured on
 
 
@@ -42,7 +43,7 @@ def lessons_of(network: Network, level: str, seed: int) -> Lessons:
     task = network.task
     if level == "finetune" and callable(getattr(task, "training", None)):
         loss = own_loss(task)
-        some = [inputs for inputs, _ in itertools.islice(training_batches(task), MEASURED)]
+        some = [map_tensors(torch.clone, inputs) for inputs, _ in itertools.islice(training_batches(task), MEASURED)]
         if loss is None:
             matching = Matching.on(network, "training", some[0])
             return Lessons(matching, lambda start: _mixtures_of_passes(network, seed, start), some, "training")
@@ -52,9 +53,23 @@ def lessons_of(network: Network, level: str, seed: int) -> Lessons:
     return Lessons(matching, lambda start: _mixtures(network, inputs, seed, start), inputs, "calibration")
 
 
+@contextmanager
+def own_randomness(seed: int, device: str) -> Iterator[None]:
+    """Let all that is random within the block begin with this seed, and leave the caller's randomness as it was."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _pass(network: Network, seed: int, number: int) -> Iterator[tuple[Batch, Batch]]:
+    """One pass over the task's batches; whatever shuffles them has a seed of its own for each."""
+    torch.manual_seed(_seed(seed, number))
+    yield from shuffled(training_batches(network.task), _generator(seed, number))
+
+
 def _passes(network: Network, seed: int, start: int) -> Iterator[tuple[Batch, Batch]]:
     """The task's training batches, pass after pass, from a step on; their examples in another order each time."""
-    passes = (shuffled(training_batches(network.task), _generator(seed, number)) for number in itertools.count())
+    passes = (_pass(network, seed, number) for number in itertools.count())
     pairs = itertools.islice(itertools.chain.from_iterable(passes), start, None)
     return ((network.placed(inputs), network.placed(targets)) for inputs, targets in pairs)
 
@@ -62,9 +77,19 @@ def _passes(network: Network, seed: int, start: int) -> Iterator[tuple[Batch, Ba
 def shuffled(batches: Iterable[Batch], generator: torch.Generator) -> Iterator[Batch]:
     """The same examples, shuffled among some neighbouring batches; whole batches where examples cannot be told apart."""
     left = (map_tensors(torch.clone, batch) for batch in batches)  # as the task may fill the same tensors again and again
-    while group := list(itertools.islice(left, _SHUFFLED)):
+    while group := _group(left):
         order = torch.randperm(len(group), generator=generator).tolist()
         yield from _dealt(group, generator) if _alike(group) else (group[number] for number in order)
+
+
+def _group(left: Iterator[Batch]) -> list[Batch]:
+    """The next batches, as many as are shuffled among each other; fewer where they are large."""
+    group: list[Batch] = []
+    size = 0
+    while len(group) < _SHUFFLED and size < _SHUFFLED_BYTES and (batch := next(left, None)) is not None:
+        group.append(batch)
+        size += sum(tensor.nbytes for tensor in tensors_in_batch(batch))
+    return group
 
 
 def _dealt(group: Sequence[Batch], generator: torch.Generator) -> Iterator[Batch]:
@@ -111,4 +136,8 @@ def _mixtures(network: Network, batches: Sequence[Batch], seed: int, start: int)
 
 def _generator(seed: int, number: int) -> torch.Generator:
     """Of one batch or pass of a run, whichever came before."""
-    return torch.Generator().manual_seed((seed * _PRIME + number) % 2**32)  # of which torch takes 32 bits
+    return torch.Generator().manual_seed(_seed(seed, number))
+
+
+def _seed(seed: int, number: int) -> int:
+    return (seed * _PRIME + number) % 2**32  # of which torch takes 32 bits

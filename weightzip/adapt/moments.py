@@ -92,7 +92,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if name is not None and _is_whole_transposed(weight, self._shapes[name]):
                 self._add(name, vectors)
         if function is _aten.convolution.default and (name := self._watched.get(arguments[1].data_ptr())) is not None:
-            patches = _patches(*arguments)
+            whole = arguments[1].shape == self._shapes[name] and self._shapes[name][1:].numel() <= _MOST_COLUMNS
+            patches = _patches(*arguments) if whole else None
             if patches is not None:
                 self._add(name, patches)
         if function is _aten.embedding.default and (name := self._watched.get(arguments[0].data_ptr())) is not None:

@@ -53,8 +53,13 @@ class Network:
 
     @torch.no_grad()
     def original_outputs(self, inputs: Batch, source: str) -> Batch:
-        """The outputs of the checkpoint itself."""
-        return forward(self.task, self.module, inputs, source)
+        """The outputs of the checkpoint itself, computed as those with gradients are."""
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            return forward(self.task, self.module, inputs, source)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
     def placed(self, batch: Batch) -> Batch:
         """A batch on the module's device."""

@@ -60,8 +60,13 @@ class Matching:
         if callable(own):
             return _scalar(self.network.task.name, "divergence", own, outputs, originals)
         wanted, found = _floating(originals), _floating(outputs)
-        parts = [_difference(*each) for each in zip(found, wanted, self.class_axes, strict=True)]
-        return torch.stack(parts).mean()
+        name = self.network.task.name
+        if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted] or len(found) != len(self.class_axes):
+            raise TaskError(f"task {name}: the model's outputs vary in number or shape; give the task a divergence()")
+        loss = torch.stack([_difference(*each) for each in zip(found, wanted, self.class_axes, strict=True)]).mean()
+        if not loss.requires_grad:
+            raise TaskError(f"task {name}: the model's outputs have no gradient; it must not compute without one")
+        return loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,8 @@ def mixed(inputs: Batch, others: Batch, generator: torch.Generator) -> Batch:
         return inputs  # words, say, or masks
     if len({len(tensor) for tensor in tensors}) != 1:
         return inputs
+    if not all(bool(tensor.isfinite().all()) for tensor in (*tensors, *partners)):
+        return inputs  # masks again
     share = _MOST_OF_ANOTHER * torch.rand(len(tensors[0]), generator=generator).to(tensors[0].device)
     order = torch.randperm(len(tensors[0]), generator=generator).to(tensors[0].device)
     rest = iter(partners)

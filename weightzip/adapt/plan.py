@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weightzip.adapt.goal import Candidate, KeepMetric, KeepSize
-from weightzip.adapt.lessons import MEASURED, Lessons, lessons_of
+from weightzip.adapt.lessons import MEASURED, Lessons, lessons_of, own_randomness
 from weightzip.adapt.network import Network
 from weightzip.adapt.saved import SavedRun, identity_of
 from weightzip.adapt.settings import AdaptSettings
@@ -53,13 +53,12 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
     TaskError and UsageError where the task fails or lacks something, TargetError where a size cannot be met.
     """
     network = Network(task, checkpoint, run.device)
-    lessons = lessons_of(network, run.level, run.seed)
     names = list(lossy_magnitudes(checkpoint))
     if not network.trained.intersection(names):
         raise UsageError(f"task {task.name}: the model has no weights of the checkpoint to train; use --adapt none")
     goal = _goal(checkpoint, target, evaluate, run.settings.excess)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
+    with own_randomness(run.seed, run.device):
+        lessons = lessons_of(network, run.level, run.seed)
         tensors = {name: checkpoint.dense(name).float() for name in names}
         beginning = Beginning.of(network, tensors, lessons.inputs[:MEASURED], lessons.source)
         search = _train if run.settings.steps else _layer_by_layer
@@ -70,7 +69,8 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
         raise TargetError(
             f"{goal.limit:,.0f} bytes are out of reach: the smallest file took {closest:,.0f}; ask for less or for more --steps"
         )
-    return Plan(meet_drop(checkpoint, goal.max_drop, evaluate, progress))  # what no data are needed for
+    note = "no model that was trained keeps the metric: the file is one without data; more --steps may help"
+    return Plan(meet_drop(checkpoint, goal.max_drop, evaluate, progress), note=note)
 
 
 def _goal(checkpoint: Checkpoint, target: Target, evaluate: Evaluate, excess: float) -> KeepMetric | KeepSize:
@@ -85,7 +85,8 @@ def _goal(checkpoint: Checkpoint, target: Target, evaluate: Evaluate, excess: fl
 
     def measure(tensors: Mapping[str, Tensor]) -> float:
         typed = {name: tensor.to(checkpoint.tensors[name].dtype) for name, tensor in tensors.items()}
-        return evaluate({**checkpoint.tensors, **typed})
+        with torch.random.fork_rng(devices=[]):  # so that what the task draws does not depend on how often it is asked
+            return evaluate({**checkpoint.tensors, **typed})
 
     return KeepMetric(measure, original, max_drop, excess)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -41,7 +42,11 @@ class SavedRun:
             "best": None if state.best is None else list(state.best),
         }
         with atomic_path(self.path, force=True) as temporary:
-            torch.save(content, temporary)
+            try:
+                with temporary.open("wb") as file:
+                    torch.save(content, file)
+            except RuntimeError as error:  # how torch says that writing failed
+                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(errno.EIO, str(error)) from error
 
     def load(self, state: State, *, others: bool) -> None:
         """Take over what was saved, if there is a file; the state's own tensors are filled.
@@ -56,6 +61,8 @@ class SavedRun:
             if content["weightzip run"] != _VERSION or content["identity"] != self.identity:
                 raise ValueError
             _take_over(content, state)
+        except (OSError, MemoryError) as error:
+            raise OutputError(f"{self.path}: cannot be read: {error}; its run cannot go on") from error
         except Exception as error:
             if others:
                 return

@@ -37,7 +37,7 @@ class AdaptSettings:
 
 
 _LEVELS = {
-    "calibrate": AdaptSettings(steps=2_500, excess=2.0),
+    "calibrate": AdaptSettings(steps=2_500, excess=1.0),
     "finetune": AdaptSettings(steps=10_000),
 }
 LEVELS = tuple(_LEVELS)

@@ -66,8 +66,10 @@ class Beginning:
                 continue
             if bias.base not in weights or place.base not in weights:
                 continue  # which are kept as they are
+            if place.view.window is not None:
+                continue  # a part of something else
             off = self.tensors[place.base].double() - weights[place.base].double().cpu()
             shift = off.reshape(len(off), -1) @ moments.mean.cpu()
-            if shift.shape == self.tensors[bias.base].shape and place.view.window is None:
+            if shift.shape == self.tensors[bias.base].shape:
                 corrected[bias.base] = (self.tensors[bias.base].double() + shift).float()
         return corrected

@@ -37,6 +37,8 @@ _HALF = 0.5
 _WARM_UP = 100  # steps
 _OVERTIME, _OVERTIME_RATE, _OVERTIME_CHANGE = 4, 0.1, 3.0  # a share of the run; of the learning rate; the price's, at each look
 _MOST_STEPS_BACK = 4
+_FARTHEST_STEP = 5 * math.log(2)  # a step size from its beginning, so that a dead tensor's does not run away
+_MOST_BITS = 5.0  # times the loss's gradient, that of the bits may be at the first price
 _LOWEST_RATE = 0.01
 _FORGET = 0.98  # of the running means of loss and gradient
 
@@ -99,6 +101,8 @@ class Training:
         self._shapes = latents.latent_shapes
         self._every = max(REFIT, settings.steps // _LOOKS // REFIT * REFIT)
         self._longest = settings.steps + settings.steps // _OVERTIME  # where the end finds no model that passes
+        middle = latents.symbol_steps(latents.steps).log()
+        self._step_range = middle - _FARTHEST_STEP, middle + _FARTHEST_STEP
         self._detail = ""
 
     def begin(self, latents: Tensor, steps: Steps) -> State:
@@ -117,32 +121,38 @@ class Training:
     def run(self, state: State) -> TrainedCodec | None:
         """The codec of the best model found that meets the goal, if any does.
 
-        Where the loss stops being a number, training goes back to the last look and on at half the speed; where that happens
-        again and again, it ends with the best model so far. Raises TaskError where there is none.
+        Where the loss stops being a number, training goes back to the last look and on at half the speed, the second time
+        without that batch; where that happens again and again, it ends with the best model so far. Raises TaskError where
+        there is none.
         """
+        with torch.enable_grad():  # whatever the caller has set
+            self._train(state)
+        if state.best is None:
+            return None
+        return self._latents.codec(state.best[0], Steps(self._latents.steps.base, state.codes or ()))
+
+    def _train(self, state: State) -> None:
         saved = _copied(state)
-        steps_back = 0
+        steps_back, failed = 0, -1
         batches = self._batches(state.step)
         while state.step < self._settings.steps or (state.best is None and state.step < self._longest):
             if not self._advance(state, next(batches)):
                 steps_back += 1
                 if steps_back > _MOST_STEPS_BACK and state.best is None:
-                    raise TaskError(
-                        f"task {self._task_name}: the loss stops being a number after step {state.step}, again and again"
-                    )
+                    raise TaskError(f"task {self._task_name}: the loss stops being a number, again and again")
                 if steps_back > _MOST_STEPS_BACK:
-                    break
+                    return
+                if state.step == failed:  # it is the batch, then
+                    state.step += 1
+                    continue
+                failed = state.step
                 _restore(state, saved)
                 state.slower *= 2
                 batches = self._batches(state.step)
-                continue
-            if state.step % self._every == 0 or state.step == self._settings.steps:
+            elif state.step % self._every == 0 or state.step in (self._settings.steps, self._longest):
                 self._look(state)
-                saved = _copied(state)
+                saved, steps_back = _copied(state), 0
                 self._keep(state)
-        if state.best is None:
-            return None
-        return self._latents.codec(state.best[0], Steps(self._latents.steps.base, state.codes or ()))
 
     def _advance(self, state: State, batch: Any) -> bool:
         """One step of the optimiser; False where the loss or its gradient is no number, and nothing has changed."""
@@ -156,17 +166,25 @@ class Training:
         number, norm = float(loss.detach()), float(gradient.norm())
         if not math.isfinite(number) or not math.isfinite(norm):
             if state.step == 0:
-                what = "the loss of the original weights, or its gradient, is not a finite number"
+                what = "the loss of the quantised weights, or its gradient, is not a finite number"
                 raise TaskError(f"task {self._task_name}: {what}")
             return False
-        gradient *= min(1.0, self._settings.clip * state.norm / norm) if norm > 0 and math.isfinite(state.norm) else 1.0
+        if state.step == 0:
+            state.price *= self._share_of_price(norm, step_sizes, positions)
+        known = math.isfinite(state.norm) and state.norm > 0
+        gradient *= min(1.0, self._settings.clip * state.norm / norm) if norm > 0 and known else 1.0
         self._update(state, gradient, step_sizes, positions, symbols)
         state.loss = number if math.isnan(state.loss) else _FORGET * state.loss + (1 - _FORGET) * number
-        usual = min(norm, 5 * state.norm) if math.isfinite(state.norm) else norm
-        state.norm = usual if math.isnan(state.norm) else _FORGET * state.norm + (1 - _FORGET) * usual
+        usual = min(norm, 5 * state.norm) if known else norm
+        state.norm = _FORGET * state.norm + (1 - _FORGET) * usual if known else norm
         state.step += 1
         self._progress(ProgressEvent(self._stage, state.step, max(state.step, self._settings.steps), self._detail))
         return True
+
+    def _share_of_price(self, norm: float, step_sizes: Tensor, positions: Tensor) -> float:
+        """What the first price is to be multiplied by, so that bits do not drown a loss in units of its own."""
+        by_rate = float((self._rate.slope(positions.abs()) / step_sizes * self._trained).norm())
+        return min(1.0, _MOST_BITS * norm / (self._settings.first_price * by_rate)) if by_rate and norm else 1.0
 
     def _prepare(self, state: State) -> None:
         """What is due before a step: learning rates, settled step sizes, and the prior."""
@@ -197,6 +215,7 @@ class Training:
         by_step = (gradient * (symbols - positions) * step_sizes - pull * magnitudes) * self._trained
         state.log_steps.grad = torch.zeros_like(state.log_steps).index_add_(0, self._latents.index, by_step)
         state.optimiser.step()
+        state.log_steps.copy_(state.log_steps.clamp(*self._step_range))
         share = max(1 - self._settings.averaging, 5 / (state.step + 5))
         state.average.lerp_(state.latents, share)
 
@@ -208,6 +227,8 @@ class Training:
         codec = self._latents.codec(symbols, self._latents.snapped(state.log_steps.exp()))
         size = float(self._file_bytes(codec))
         exact = done > _SETTLED
+        if exact and state.codes is None:  # in a run of a few steps
+            state.codes = self._latents.snapped(state.log_steps.exp()).codes
         tensors = codec.restored() if exact else self._plain(symbols * step_sizes)
         verdict = self._goal.judge(Candidate(tensors, size, done))
         state.closest = min(state.closest, size)
@@ -233,8 +254,8 @@ class Training:
 
     def _described(self, state: State, size: float, verdict: Verdict) -> str:
         bits = 8 * size / max(len(state.latents), 1)
-        metric = "" if verdict.value is None else f", metric {verdict.value:.2f}"
-        return f"{bits:.3f} bits per weight, loss {state.loss:.4f}{metric}"
+        metric = "" if verdict.value is None else f", metric {verdict.value:.4g}"
+        return f"{bits:.3f} bits per weight, loss {state.loss:.3g}{metric}"
 
 
 def _copied(state: State) -> dict[str, Any]:

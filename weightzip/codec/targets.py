@@ -64,10 +64,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to encode a checkpoint: the arguments of `weightzip.codec.encoding.Encoding`."""
+    """How to encode a checkpoint: the arguments of `weightzip.codec.encoding.Encoding`; note: what to tell of it."""
 
     codec: Codec
     max_error: float = math.inf
+    note: str = ""
 
 
 def plan_for(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from weightzip.checkpoint import Checkpoint
-from weightzip.errors import TargetError, TaskError
+from weightzip.errors import TargetError, TaskError, UsageError
 from weightzip.measure.bench import Bench, Measured, checkpoint_bytes
 from weightzip.measure.jobs import Job, latent_jobs, main_jobs
 from weightzip.measure.levels import Learner, level_jobs, usable_levels
@@ -109,7 +109,7 @@ def _measure(bench: Bench, jobs: Sequence[Job], meter: Meter) -> tuple[list[Meas
         with meter.job(title, _seconds(job, bench)) as inner:
             try:
                 measured.append(bench.measure(job, inner))
-            except (TaskError, TargetError) as error:  # a metric may be undefined for weights that far off
+            except (TaskError, TargetError, UsageError) as error:  # a metric may be undefined for weights that far off
                 left_out.append(f"{job.method}, {job.setting}: {error}")
     return measured, tuple(left_out)
 

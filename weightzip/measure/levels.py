@@ -109,7 +109,7 @@ class TrainedQuantisation:
 
 def usable_levels(task: Task, up_to: str) -> tuple[str, ...]:
     """The levels up to this one for which a task has the data; none for "none"."""
-    has = {"calibrate": hasattr(task, "calibration"), "finetune": hasattr(task, "training")}
+    has = {"calibrate": callable(getattr(task, "calibration", None)), "finetune": callable(getattr(task, "training", None))}
     asked = LEVELS[: LEVELS.index(up_to) + 1] if up_to in LEVELS else ()
     return tuple(level for level in asked if has[level])
 
@@ -127,12 +127,6 @@ def level_jobs(learner: Learner, levels: Sequence[str], best_ratio: float, evalu
     pruned = [Job(PRUNED_AND_TRAINED, f"sparsity {share:g}", _pruning(learner, share), seconds) for share in _SPARSITIES]
     quantised = [Job(QUANTISED_AND_TRAINED, f"{bits} bit", _quantisation(learner, bits), seconds) for bits in _BITS]
     return [*jobs, *pruned, *quantised]
-
-
-def num_jobs(levels: Sequence[str]) -> int:
-    """How many jobs `level_jobs` makes."""
-    opponents = len(_SPARSITIES) + len(_BITS) if "finetune" in levels else 0
-    return sum(len(_TIMES[level]) for level in levels) + opponents
 
 
 def _pruning(learner: Learner, sparsity: float) -> RetrainedPruning:

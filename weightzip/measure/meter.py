@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from weightzip.progress import Progress, ProgressEvent
 
 _UNITS = 1000  # the bar's total
+_STOPS_EARLY = "training the VAE"
 USUAL_EPOCHS = 100  # after which a training has mostly stopped by itself
 
 
@@ -26,8 +27,9 @@ class Meter:
         """A job of roughly `cost` seconds; its own progress goes to the callback and is folded into the whole's."""
 
         def inner(event: ProgressEvent) -> None:
-            # A training may take all of its epochs, but usually stops long before.
-            share = min(1.0, event.done / max(1, min(event.total, USUAL_EPOCHS)))
+            # The training of a VAE may take all of its epochs, but usually stops long before.
+            total = min(event.total, USUAL_EPOCHS) if event.stage == _STOPS_EARLY else event.total
+            share = min(1.0, event.done / max(1, total))
             self._report(share * cost, f"{title}: {event.detail}" if event.detail else title)
 
         self._report(0.0, title)

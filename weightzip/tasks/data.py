@@ -30,7 +30,8 @@ def calibration_inputs(task: Task, most: int) -> list[Batch]:
         size = num_examples(inputs)
         if size is None or size == 0:
             raise TaskError(f"task {task.name}: calibration() gave a batch without examples; each must hold a tensor of some")
-        batches.append(inputs if size <= left else _first(inputs, left))
+        kept = map_tensors(lambda tensor: tensor.clone(), inputs)  # as the task may fill the same tensors again and again
+        batches.append(kept if size <= left else _first(kept, left))
         left -= min(size, left)
         if not left:
             break
