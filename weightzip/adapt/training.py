@@ -38,7 +38,7 @@ _WARM_UP = 100  # steps
 _OVERTIME, _OVERTIME_RATE, _OVERTIME_CHANGE = 4, 0.1, 3.0  # a share of the run; of the learning rate; the price's, at each look
 _MOST_STEPS_BACK = 4
 _FARTHEST_STEP = 5 * math.log(2)  # a step size from its beginning, so that a dead tensor's does not run away
-_MOST_BITS = 5.0  # times the loss's gradient, that of the bits may be at the first price
+_USUAL_RATIOS = 0.2, 200.0  # of the loss's gradient to that of the bits at the first price: within them the price is found
 _LOWEST_RATE = 0.01
 _FORGET = 0.98  # of the running means of loss and gradient
 
@@ -142,8 +142,9 @@ class Training:
                     raise TaskError(f"task {self._task_name}: the loss stops being a number, again and again")
                 if steps_back > _MOST_STEPS_BACK:
                     return
-                if state.step == failed:  # it is the batch, then
+                if state.step == failed:  # it is the batch, then, and not the speed
                     state.step += 1
+                    state.slower /= 2
                     continue
                 failed = state.step
                 _restore(state, saved)
@@ -182,9 +183,10 @@ class Training:
         return True
 
     def _share_of_price(self, norm: float, step_sizes: Tensor, positions: Tensor) -> float:
-        """What the first price is to be multiplied by, so that bits do not drown a loss in units of its own."""
+        """What the first price is to be multiplied by, so that bits and a loss in units of its own do not drown each other."""
         by_rate = float((self._rate.slope(positions.abs()) / step_sizes * self._trained).norm())
-        return min(1.0, _MOST_BITS * norm / (self._settings.first_price * by_rate)) if by_rate and norm else 1.0
+        ratio = norm / (self._settings.first_price * by_rate) if by_rate else 0.0
+        return min(1.0, ratio / _USUAL_RATIOS[0]) * max(1.0, ratio / _USUAL_RATIOS[1]) if ratio else 1.0
 
     def _prepare(self, state: State) -> None:
         """What is due before a step: learning rates, settled step sizes, and the prior."""
