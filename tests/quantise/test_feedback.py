@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from weightzip.quantise.feedback import quantise_by_feedback
+from weightzip.quantise.feedback import quantise_by_feedback, quantise_by_rows
 
 ROWS, COLUMNS, MAGNITUDES = 40, 24, 15
 
@@ -162,3 +162,13 @@ def test_values_are_left_as_they_are():
     before = exact.clone()
     quantise_by_feedback(exact, correlated(), 0.1, slopes())
     assert torch.equal(exact, before)
+
+
+def test_rows_that_count_more_are_kept_more_exactly():
+    values = (3 * torch.randn(400, generator=torch.Generator().manual_seed(0))).repeat(4, 1)
+    slopes = torch.full((4, 400, 15), 2.0)
+    symbols = quantise_by_rows(values, torch.tensor([100.0, 10.0, 1.0, 0.0]), 0.1, slopes)
+    assert torch.equal(symbols, symbols.round())
+    errors = (values - symbols).square().mean(1)
+    assert errors[0] < 0.1 < errors[2] <= errors[3]
+    assert torch.equal(symbols.abs().sum(1), symbols.abs().sum(1).sort(descending=True)[0])

@@ -93,5 +93,5 @@ class KeepSize:
         return Verdict(candidate.file_bytes <= self.limit, max(-1.0, min(1.0, -octaves / _OCTAVES)), None)
 
     def better(self, candidate: tuple[float, float], best: tuple[float, float]) -> bool:
-        """The one that was trained longer."""
-        return candidate[1] >= best[1]
+        """The one that was trained longer; where that is the same, the larger one."""
+        return (candidate[1], candidate[0]) >= (best[1], best[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 from weightzip.adapt.latents import Latents
 from weightzip.adapt.moments import Moments
 from weightzip.adapt.rate import Rate
-from weightzip.quantise.feedback import quantise_by_feedback
+from weightzip.quantise.feedback import quantise_by_feedback, quantise_by_rows
 from weightzip.quantise.trellis import NUM_PRICES
 
 _PRICE = 0.1125  # squared steps of a symbol per bit: where a bit and the error it saves are worth the same
@@ -30,7 +30,7 @@ def quantised_layers(latents: Latents, values: Tensor, step_sizes: Tensor, momen
         slopes = rate.slopes.view(-1, NUM_PRICES - 1)
         for number, name in enumerate(latents.names):
             found = moments.get(name)
-            if found is not None and found.total.dim() == 2 and parts[0][number].numel():
+            if found is not None and parts[0][number].numel():
                 exact, steps, places = (part[number] for part in parts[:3])
                 parts[3][number].copy_(
                     _layer(latents, number, exact, steps, slopes[(places // (NUM_PRICES - 1)).long()], found)
@@ -40,6 +40,8 @@ def quantised_layers(latents: Latents, values: Tensor, step_sizes: Tensor, momen
 
 def _layer(latents: Latents, number: int, values: Tensor, steps: Tensor, slopes: Tensor, moments: Moments) -> Tensor:
     """The latents [m] of one tensor."""
+    if moments.total.dim() == 1:
+        return _embedding(latents, number, values, steps, slopes, moments)
     basis, columns = _input_basis(latents, number)
     gram = moments.square if basis is None else basis.T @ moments.square @ basis
     if len(gram) != columns or values.numel() % columns or not bool(gram.isfinite().all()):
@@ -47,8 +49,23 @@ def _layer(latents: Latents, number: int, values: Tensor, steps: Tensor, slopes:
     step = float(steps[0])
     rows = (values / step).view(-1, columns)
     symbols, before = quantise_by_feedback(rows, gram, _PRICE, slopes.view(len(rows), columns, -1))
-    near = torch.minimum(torch.maximum(before, symbols - _WITHIN), symbols + _WITHIN)
-    return (near * step).reshape(-1).to(values.dtype)
+    return (_around(symbols, before) * step).reshape(-1).to(values.dtype)
+
+
+def _embedding(latents: Latents, number: int, values: Tensor, steps: Tensor, slopes: Tensor, moments: Moments) -> Tensor:
+    """The latents [m] of an embedding: a word's errors count as often as the word occurs."""
+    rows = len(moments.total)
+    outputs = 2 if latents.transforms.views[number].kind == "groups" else 1
+    if any(basis is not None for basis in latents.bases[number][:outputs]) or values.numel() % rows:
+        return values  # words are mixed with each other
+    exact = (values / steps).view(rows, -1)
+    symbols = quantise_by_rows(exact, moments.total, _PRICE, slopes.view(rows, exact.shape[1], -1))
+    return (_around(symbols, exact.double()) * float(steps[0])).reshape(-1).to(values.dtype)
+
+
+def _around(symbols: Tensor, wanted: Tensor) -> Tensor:
+    """What was wanted, as far as it lies where its symbol is the nearest one."""
+    return torch.minimum(torch.maximum(wanted, symbols - _WITHIN), symbols + _WITHIN)
 
 
 def _input_basis(latents: Latents, number: int) -> tuple[Tensor | None, int]:

@@ -1,11 +1,9 @@
 """The fair opponents of fine-tuning: pruning and uniform quantisation, trained on with the same batches and loss.
 
-    weights --what the method leaves of them--> module --> loss      gradients pass it unchanged (for quantisation) or only
-    where it
-                                                                     leaves a weight (for pruning); the method codes what was
-                                                                     learned
+    weights --what the method leaves of them--> module --> loss; what was learned is coded by the method
 
-Pruning with retraining: Han et al. 2015. Quantisation-aware training with a straight-through estimator: Jacob et al. 2018.
+Gradients pass the rounding of quantisation unchanged, and pruning only where it leaves a weight. Pruning with retraining: Han
+et al. 2015. Quantisation-aware training with a straight-through estimator: Jacob et al. 2018.
 """
 
 from __future__ import annotations

@@ -61,8 +61,10 @@ def adapted_plan(checkpoint: Checkpoint, target: Target, task: Task, evaluate: E
         lessons = lessons_of(network, run.level, run.seed)
         tensors = {name: checkpoint.dense(name).float() for name in names}
         beginning = Beginning.of(network, tensors, lessons.inputs[:MEASURED], lessons.source)
-        search = _train if run.settings.steps else _layer_by_layer
-        found, closest = search(checkpoint, beginning, lessons, goal, target, run, progress)
+        if run.settings.steps:
+            found, closest = _train(checkpoint, beginning, lessons, goal, target, run, progress)
+        else:
+            found, closest = _layer_by_layer(checkpoint, beginning, goal, progress)
     if found is not None:
         return Plan(found)
     if isinstance(goal, KeepSize):
@@ -129,36 +131,28 @@ def _train(
 
 
 def _layer_by_layer(
-    checkpoint: Checkpoint,
-    beginning: Beginning,
-    lessons: Lessons,
-    goal: KeepMetric | KeepSize,
-    target: Target,
-    run: Run,
-    progress: Progress,
+    checkpoint: Checkpoint, beginning: Beginning, goal: KeepMetric | KeepSize, progress: Progress
 ) -> tuple[TrainedCodec | None, float]:
     """As `_train`, without any training: the coarsest common step that meets the goal, or the finest for one of size."""
-    best: list[tuple[float, TrainedCodec]] = []
+    best: tuple[float, TrainedCodec] | None = None
     closest = math.inf
     done = 0
 
     def passes(step: float) -> bool:
-        nonlocal closest, done
+        nonlocal best, closest, done
         latents, values, steps = beginning.at(step)
         codec = latents.codec((values / latents.symbol_steps(steps)[latents.index]).round(), steps)
         size = file_size(checkpoint, codec)
         verdict = goal.judge(Candidate(codec.restored(), size, 1.0))
         closest, done = min(closest, size), done + 1
         progress(ProgressEvent("calibrating", done, _PROBES, f"{size:,} bytes"))
-        if verdict.passes:
-            best.append((size, codec))
+        if verdict.passes and (best is None or goal.better((size, 1.0), (best[0], 1.0))):
+            best = size, codec
         return verdict.passes
 
     ends = (_FINEST, _COARSEST) if isinstance(goal, KeepMetric) else (_COARSEST, _FINEST)
     bisect_log(passes, safe=ends[0], bold=ends[1], probes=_PROBES)
-    sizes = [size for size, _ in best]
-    chosen = min(sizes, default=0.0) if isinstance(goal, KeepMetric) else max(sizes, default=0.0)
-    return next((codec for size, codec in best if size == chosen), None), closest
+    return best[1] if best else None, closest
 
 
 def _saved_run(checkpoint: Checkpoint, task_name: str, target: Target, run: Run) -> SavedRun | None:

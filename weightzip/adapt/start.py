@@ -1,7 +1,6 @@
 """The model that an adaptation begins with: quantised layer by layer, with biases and statistics that go with it.
 
-    tensors --error feedback, with the rate--> latents --what outputs are off by on average--> biases --> batch norms'
-    statistics
+    tensors --error feedback, with the rate--> latents --what mean outputs are off by--> biases --> batch norms' statistics
 
 By itself this is calibration without gradients: at equal bits it keeps outputs three to seven times closer than rounding does.
 """

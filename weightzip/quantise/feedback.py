@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 _DAMPING = 0.01  # of the mean moment, added to each: inputs that hardly occur must not make weights grow
+_LEAST_OFTEN = 0.01  # of the mean sensitivity of rows
 _AROUND = 2  # symbols below the nearest one, towards zero, that a choice may fall on
 
 
@@ -27,11 +28,22 @@ def quantise_by_feedback(values: Tensor, moments: Tensor, price: float, slopes: 
     prices = price * torch.exp(sensitivity.log().mean()) / sensitivity  # [columns]
     for column in range(free.shape[1]):
         wanted = free[:, column]
-        chosen = _cheapest(wanted, float(prices[column]), slopes[:, column])
+        chosen = _cheapest(wanted, prices[column], slopes[:, column])
         symbols[:, column] = chosen
         error = (wanted - chosen) / factor[column, column]
         free[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
     return symbols, free
+
+
+def quantise_by_rows(values: Tensor, sensitivities: Tensor, price: float, slopes: Tensor) -> Tensor:
+    """Symbols [rows, columns] for values in units of a step, where the errors of a row count as much as its sensitivity says.
+
+    sensitivities: [rows], in any unit; a row of none keeps the least that its neighbours' bargain allows. Else as above.
+    """
+    known = sensitivities.clamp(min=_LEAST_OFTEN * float(sensitivities.mean()))
+    prices = price * torch.exp(known.log().mean()) / known  # [rows]
+    columns = [_cheapest(values[:, column].double(), prices, slopes[:, column]) for column in range(values.shape[1])]
+    return torch.stack(columns, 1)
 
 
 def _inverse_factor(moments: Tensor) -> Tensor:
@@ -43,7 +55,7 @@ def _inverse_factor(moments: Tensor) -> Tensor:
     return factor
 
 
-def _cheapest(wanted: Tensor, price: float, slopes: Tensor) -> Tensor:
+def _cheapest(wanted: Tensor, price: float | Tensor, slopes: Tensor) -> Tensor:
     """For each value the best bargain of error and bits among the nearest symbol and some towards zero."""
     magnitudes = wanted.abs()
     best = magnitudes.round()

@@ -127,13 +127,15 @@ def num_examples(batch: Batch) -> int | None:
 
 def forward(task: Task, module: Callable[..., _Item], inputs: Batch, source: str) -> _Item:
     """`call_module` for a task's module, with its errors told as the task's; source: the method that gave the inputs."""
+    from torch import OutOfMemoryError  # of a device
+
     from weightzip.errors import is_out_of_memory
 
     with prints_go_to_stderr():
         try:
             return call_module(module, inputs)
         except (Exception, SystemExit) as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
                 raise
             shapes = ", ".join("x".join(map(str, tensor.shape)) or "a scalar" for tensor in tensors_in_batch(inputs)[:3])
             what = f"what {source}() gives ({shapes or 'no tensor'})"
