@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from weightzip.adapt.goal import Candidate, KeepMetric, KeepSize
+from weightzip.adapt.goal import Candidate, Goal, KeepMetric, KeepSize
 from weightzip.adapt.lessons import MEASURED, Lessons, lessons_of, own_randomness
 from weightzip.adapt.network import Network
 from weightzip.adapt.saved import SavedRun, identity_of
-from weightzip.adapt.settings import AdaptSettings
+from weightzip.adapt.settings import AdaptSettings, careful
 from weightzip.adapt.start import REFERENCE, Beginning
 from weightzip.adapt.training import State, Training
 from weightzip.checkpoint import Checkpoint
@@ -111,23 +111,33 @@ def _train(
         if saved is not None:
             saved.save(state)
 
-    training = Training(
-        latents=latents,
-        trained=trained,
-        objective=lessons.objective,
-        batches=lessons.batches,
-        goal=goal,
-        file_bytes=lambda codec: file_size(checkpoint, codec),
-        settings=run.settings,
-        keep=keep,
-        progress=progress,
-        stage="calibrating" if run.level == "calibrate" else "fine-tuning",
-        task_name=beginning.network.task.name,
-    )
-    state = training.begin(values, steps)
+    def training(settings: AdaptSettings, goal: Goal) -> Training:
+        return Training(
+            latents=latents,
+            trained=trained,
+            objective=lessons.objective,
+            batches=lessons.batches,
+            goal=goal,
+            file_bytes=lambda codec: file_size(checkpoint, codec),
+            settings=settings,
+            keep=keep,
+            progress=progress,
+            stage="calibrating" if run.level == "calibrate" else "fine-tuning",
+            task_name=beginning.network.task.name,
+        )
+
+    first = training(run.settings, goal)
+    state = first.begin(values, steps)
     if saved is not None:
         saved.load(state, others=run.replace)
-    return training.run(state), state.closest
+    found = first.run(state) if state.attempt == 1 else None
+    if found is not None or isinstance(goal, KeepSize):
+        return found, state.closest
+    settings = careful(run.settings)
+    second = training(settings, replace(goal, excess=settings.excess))
+    if state.attempt == 1:
+        state = replace(second.begin(values, steps), attempt=2)
+    return second.run(state), state.closest
 
 
 def _layer_by_layer(

@@ -19,7 +19,7 @@ from weightzip.errors import OutputError
 from weightzip.files import atomic_path
 
 _VERSION = 1
-_PLAIN = {"price": float, "step": int, "slower": float, "loss": float, "norm": float, "closest": float}
+_PLAIN = {"price": float, "step": int, "slower": float, "loss": float, "norm": float, "closest": float, "attempt": int}
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, per parameter
 
 

@@ -43,6 +43,11 @@ _LEVELS = {
 LEVELS = tuple(_LEVELS)
 
 
+def careful(settings: AdaptSettings) -> AdaptSettings:
+    """Settings for a second attempt, where the first one has taken too much for the model to recover."""
+    return replace(settings, excess=settings.excess / 2, falling=(5.0, 16.0))
+
+
 def settings_for(level: str, steps: int | None = None) -> AdaptSettings:
     """The usual settings of a level; steps: another number of steps than usual."""
     return _LEVELS[level] if steps is None else replace(_LEVELS[level], steps=steps)

@@ -57,7 +57,8 @@ class State:
     latents, average: [n]. log_steps, unsettled: of symbols, [tensors], now and when they began to settle.
     codes: of the steps that they settle to. price: loss per bit.
     slower: what the learning rate has been divided by. loss, norm: running means. best: of the best model that meets the goal,
-    its symbols [n], bytes, metric, and how much of the run was done. closest: bytes of the smallest file seen.
+    its symbols [n], bytes, metric, and how much of the run was done. closest: bytes of the smallest file seen. attempt: how
+    often training has begun.
     """
 
     latents: Tensor
@@ -73,6 +74,7 @@ class State:
     norm: float = math.nan
     best: tuple[Tensor, float, float | None, float] | None = None
     closest: float = math.inf
+    attempt: int = 1
 
 
 class Training:
