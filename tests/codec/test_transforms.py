@@ -71,8 +71,8 @@ def test_shapes_of_latents_need_no_cosines(transforms, monkeypatch):
 
 
 def test_a_cosine_transform_is_built_once(transforms):
-    first = transforms._decoder(0, 1)
-    assert first is transforms._decoder(0, 1)
+    first = transforms.decoder(0, 1)
+    assert first is transforms.decoder(0, 1)
     assert first.basis.shape == (8, 8)
 
 
@@ -99,7 +99,7 @@ def test_latents_restore_the_tensor(transforms):
 def test_restoring_is_exact(transforms, monkeypatch):
     """Against Python's integers; in any batches."""
     symbols = symbols_for(transforms, 0)
-    bases = [transforms._decoder(0, axis) for axis in range(3)]
+    bases = [transforms.decoder(0, axis) for axis in range(3)]
     exact = symbols.astype(object)
     for axis, decoder in enumerate(bases):
         integers = decoder.basis.astype(object)
@@ -123,7 +123,7 @@ def test_a_cosine_transform_is_there_whatever_other_threads_put_in_its_place(tra
             vars(transforms)["_cosines"] = {}
 
     vars(transforms)["_cosines"] = Replaced()
-    assert transforms._decoder(0, 1).length == cosine_decoder(8).length == 8
+    assert transforms.decoder(0, 1).length == cosine_decoder(8).length == 8
 
 
 @pytest.mark.parametrize("way", [COSINE, LEARNED])
