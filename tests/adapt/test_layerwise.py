@@ -1,105 +1,22 @@
 """Layer by layer: what symbols, biases and statistics do to the outputs, next to plain rounding at the same steps."""
 
 import copy
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from layers import begun, convolutional, decoded, dense, normed, relative_error, resembling, smooth, tangled, waves
 from torch import nn
 from torch.func import functional_call
 
 from weightzip.adapt import latents as room
 from weightzip.adapt.latents import Latents
 from weightzip.adapt.layerwise import quantised_layers
-from weightzip.adapt.network import Network
 from weightzip.adapt.rate import Rate
-from weightzip.adapt.start import REFERENCE, Beginning
+from weightzip.adapt.start import REFERENCE
 from weightzip.blocks.views import possible_views
-from weightzip.checkpoint import from_object
 from weightzip.codec.steps import Magnitudes, choose_steps
 from weightzip.codec.transforms import COSINE, Choice, Transforms
-
-
-@dataclass
-class Given:
-    """A task of this module and these inputs."""
-
-    module: nn.Module
-    inputs: Any
-    name: str = "given"
-    metric: str = "points"
-
-    def model(self):
-        return copy.deepcopy(self.module)
-
-    def evaluate(self, model):
-        return 0.0
-
-    def calibration(self):
-        return self.inputs
-
-
-def begun(module, *batches, without=()):
-    """The beginning of an adaptation of all the module's tensors of real numbers, but for some of them."""
-    checkpoint = from_object(module.state_dict())
-    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if tensor.is_floating_point()}
-    kept = {name: tensor for name, tensor in tensors.items() if name not in without}
-    return Beginning.of(Network(Given(module, batches), checkpoint, "cpu"), kept, batches, "calibration")
-
-
-def decoded(latents, values, steps):
-    """The tensors that the nearest symbols stand for."""
-    sizes = latents.symbol_steps(steps)[latents.index]
-    return latents.decode((values / sizes).round() * sizes)
-
-
-def relative_error(beginning, tensors, inputs):
-    network = beginning.network
-    wanted = network.original_outputs(inputs, "calibration")
-    found = network.outputs(tensors, inputs, "calibration")
-    return float((found - wanted).square().mean() / (wanted - wanted.mean(0)).square().mean())
-
-
-def resembling(count, columns, decay=0.9, seed=0):
-    """Inputs [count, columns] that resemble their neighbours, of mean 0.5."""
-    rng = np.random.default_rng(seed)
-    mixing = np.linalg.cholesky(decay ** np.abs(np.subtract.outer(np.arange(columns), np.arange(columns))))
-    return torch.from_numpy(rng.normal(size=(count, columns)) @ mixing.T + 0.5).float()
-
-
-def tangled(count, columns, seed=0):
-    """Inputs [count, columns] that a few causes have in common: no cosine transform tells them apart."""
-    rng = np.random.default_rng(seed)
-    causes = max(2, columns // 6)
-    common = rng.normal(size=(count, causes)) @ rng.normal(size=(causes, columns)) / causes**0.5
-    return torch.from_numpy(common + 0.3 * rng.normal(size=(count, columns))).float()
-
-
-def waves(count, channels, length):
-    """Inputs [count, channels, about length] of the same kind, each channel an echo of itself."""
-    values = tangled(count * length, channels).view(count, length, channels).transpose(1, 2).reshape(-1, 1, length)
-    echo = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, 5))).float()
-    return nn.functional.conv1d(values, echo).view(count, channels, -1)
-
-
-def smooth(*shape, axis):
-    """Weights that resemble their neighbours along an axis."""
-    mixing = np.linalg.cholesky(0.99 ** np.abs(np.subtract.outer(np.arange(shape[axis]), np.arange(shape[axis]))))
-    values = np.tensordot(mixing, np.random.default_rng(0).normal(size=shape), axes=(1, axis))
-    return torch.from_numpy(0.1 * np.ascontiguousarray(np.moveaxis(values, 0, axis))).float()
-
-
-def dense():
-    return nn.Sequential(nn.Linear(48, 40), nn.ReLU(), nn.Linear(40, 32), nn.ReLU(), nn.Linear(32, 5))
-
-
-def convolutional():
-    convolutions = nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU()
-    return nn.Sequential(nn.Unflatten(1, (2, 6, 6)), *convolutions, nn.Flatten(), nn.Linear(32, 5))
-
 
 # Outputs
 
@@ -294,12 +211,6 @@ def test_layers_of_one_weight_have_biases_of_their_own():
 # Statistics of batch norms
 
 
-def normed():
-    module = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 8, bias=False), nn.BatchNorm1d(8))
-    module(resembling(300, 12))  # which leaves a tenth of their statistics
-    return module.eval()
-
-
 def statistics_seen(module, tensors, batches):
     """The mean over all batches of mean and variance of what each batch norm sees, which is normed by its own batch."""
     module = copy.deepcopy(module)
@@ -381,89 +292,3 @@ def test_steps_of_what_is_not_trained_are_moved():
     assert torch.equal(latents.decode(values)["table"], beginning.tensors["table"])
     error = (decoded(latents, values, steps)["table"] - beginning.tensors["table"]).square().mean().sqrt()
     assert error == pytest.approx(2 * steps.sizes()[latents.names.index("table")] / 12**0.5, rel=0.2)
-
-
-def test_an_embedding_may_be_the_weight_of_a_layer_as_well():
-    class Language(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.words = nn.Embedding(40, 12)
-            self.head = nn.Linear(12, 40, bias=False)
-            self.head.weight = self.words.weight
-
-        def forward(self, words):
-            return self.head(self.words(words))
-
-    beginning = begun(Language(), torch.randint(40, (200, 3)))
-    latents, values, _ = beginning.at(REFERENCE)
-    assert torch.isfinite(values).all()
-    assert latents.names == ("words.weight",)
-
-
-class TiedCoder(nn.Module):
-    """What encodes decodes as well, transposed."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(4, 12))
-
-    def forward(self, batch):
-        return nn.functional.linear(nn.functional.linear(batch, self.weight), self.weight.T)
-
-
-def test_a_weight_may_be_used_transposed_as_well():
-    beginning = begun(TiedCoder(), resembling(200, 12))
-    assert torch.isfinite(beginning.at(REFERENCE)[1]).all()
-
-
-class InputsFirst(nn.Module):
-    """A layer whose weight is [inputs, outputs], as GPT-2 has them."""
-
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.weight = nn.Parameter(0.1 * torch.randn(inputs, outputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, batch):
-        return torch.addmm(self.bias, batch, self.weight)
-
-
-def test_weights_of_inputs_times_outputs_are_left_alone():
-    beginning = begun(InputsFirst(24, 10), resembling(200, 24))
-    assert torch.isfinite(beginning.at(REFERENCE)[1]).all()
-
-
-def test_square_weights_of_inputs_times_outputs_are_no_worse_than_by_rounding():
-    inputs = resembling(300, 24)
-    beginning = begun(InputsFirst(24, 24), inputs)
-    latents, values, steps = beginning.at(REFERENCE)
-    rounded = relative_error(beginning, decoded(latents, latents.encode(beginning.tensors), steps), inputs)
-    assert relative_error(beginning, decoded(latents, values, steps), inputs) < 1.1 * rounded
-
-
-def test_a_weight_may_be_kept_as_it_is_and_its_bias_not():
-    beginning = begun(nn.Linear(48, 20), resembling(200, 48), without=("weight",))
-    latents, values, _ = beginning.at(REFERENCE)
-    assert latents.names == ("bias",)
-    assert torch.isfinite(values).all()
-
-
-def test_batches_may_hold_one_example_each():
-    module = normed()
-    beginning = begun(module, *resembling(20, 12).split(1))
-    assert torch.isfinite(beginning.at(REFERENCE)[1]).all()
-
-
-def test_statistics_of_a_norm_that_saw_nothing_are_kept():
-    class Spare(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = normed()
-            self.spare = nn.BatchNorm1d(5)
-            self.spare.running_mean.fill_(3.0)
-
-        def forward(self, batch):
-            return self.layers(batch)
-
-    latents, values, _ = begun(Spare(), resembling(300, 12)).at(REFERENCE)
-    assert latents.decode(values)["spare.running_mean"].tolist() == [3.0] * 5
