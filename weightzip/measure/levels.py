@@ -73,33 +73,27 @@ class AdaptingCodec:
 
 @dataclass(frozen=True)
 class RetrainedPruning:
-    """Magnitude pruning whose survivors are trained on."""
+    """A method in the loop while weights are trained on: magnitude pruning, whose survivors are."""
 
     learner: Learner
-    codec: MagnitudePruning
+    codec: MagnitudePruning | UniformQuantisation
     name: ClassVar[str] = MagnitudePruning.name
-
-    def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
-        """Train, and code what was learned."""
-        return self.codec.encode(_retrained(self.learner, self.codec, tensors, progress))
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
         """As MagnitudePruning's."""
         return MagnitudePruning.decode(payload, specs)
 
-
-@dataclass(frozen=True)
-class TrainedQuantisation:
-    """Quantisation-aware training."""
-
-    learner: Learner
-    codec: UniformQuantisation
-    name: ClassVar[str] = UniformQuantisation.name
-
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Train, and code what was learned."""
         return self.codec.encode(_retrained(self.learner, self.codec, tensors, progress))
+
+
+@dataclass(frozen=True)
+class TrainedQuantisation(RetrainedPruning):
+    """Quantisation-aware training: the same, with another method in the loop."""
+
+    name: ClassVar[str] = UniformQuantisation.name
 
     @staticmethod
     def decode(payload: Payload, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
