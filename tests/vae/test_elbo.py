@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from weightzip.vae.elbo import Posterior, gaussian_nll
+from weightzip.vae.elbo import Losses, Posterior, Prediction
 
 
 @pytest.fixture
@@ -20,11 +22,31 @@ def test_kl_of_the_prior_is_zero():
     assert Posterior(torch.zeros(2, 3), torch.zeros(2, 3)).kl().tolist() == [0, 0]
 
 
-def test_the_likelihood_is_that_of_torch_distributions():
+@pytest.mark.parametrize("log_variance", [torch.tensor(-0.7), torch.linspace(-3, 2, 28).view(4, 7)])
+def test_the_likelihood_is_that_of_torch_distributions(log_variance):
     target, mean = torch.randn(4, 7), torch.randn(4, 7)
-    log_variance = torch.tensor(-0.7)
     expected = -Normal(mean, torch.exp(0.5 * log_variance)).log_prob(target).sum(dim=1)
-    torch.testing.assert_close(gaussian_nll(target, mean, log_variance), expected)
+    torch.testing.assert_close(Prediction(mean, log_variance).nll(target), expected)
+
+
+def test_one_variance_for_all_is_the_same_as_many_alike():
+    target, mean = torch.randn(4, 7), torch.randn(4, 7)
+    one = Prediction(mean, torch.tensor(0.3)).nll(target)
+    torch.testing.assert_close(Prediction(mean, torch.full((4, 7), 0.3)).nll(target), one)
+
+
+def test_the_total_is_the_mean_over_what_is_present_and_what_is_besides():
+    losses = Losses(torch.tensor([1.0, 2.0, 996.0]), torch.tensor([10.0, 30.0, 1000.0]), besides=torch.tensor(7.0))
+    assert float(losses.total(torch.tensor([True, True, False]), beta=0.5)) == 1.5 + 0.5 * 20 + 7
+    assert float(losses.total(torch.tensor([True, True, True]), beta=0.0)) == 333 + 7
+    assert float(Losses(torch.ones(2), torch.ones(2)).total(torch.tensor([True, True]), beta=1.0)) == 2
+
+
+def test_a_posterior_is_made_of_the_halves_of_an_encoders_output():
+    posterior = Posterior.of(torch.tensor([[1.0, 2.0, -100.0, 100.0], [3.0, 4.0, -1.0, 0.0]]))
+    assert posterior.mean.tolist() == [[1, 2], [3, 4]]
+    assert posterior.log_variance.tolist() == [[-20, 5], [-1, 0]]
+    torch.testing.assert_close(posterior.deviation[1], torch.tensor([math.exp(-0.5), 1.0]))
 
 
 def test_samples_have_the_posteriors_mean_and_variance():

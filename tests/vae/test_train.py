@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from weightzip.errors import UsageError
-from weightzip.vae import VAESettings, train
+from weightzip.vae import Blocks, VAESettings, train
 
 CPU = torch.device("cpu")
+
+
+def whole(blocks):
+    """The batch of all blocks."""
+    return blocks.batch(blocks.lanes(1))
 
 
 def test_it_lowers_the_loss_and_learns_the_blocks(blocks, settings):
@@ -16,8 +21,8 @@ def test_it_lowers_the_loss_and_learns_the_blocks(blocks, settings):
     assert [losses.epoch for losses in history] == list(range(1, 13))
     assert history[-1].training < 0.6 * history[0].training
     with torch.no_grad():
-        decoded = model.decode(model.posterior(blocks).mean)
-    assert float((decoded - blocks).square().mean()) < 0.15  # of a variance of 1
+        decoded = model.predict(whole(blocks)).mean
+    assert float((decoded - blocks.values).square().mean()) < 0.15  # of a variance of 1
 
 
 def test_the_same_seed_gives_the_same_network(blocks, settings):
@@ -47,7 +52,7 @@ def stage_validation(monkeypatch, losses, seen):
     """Make training see these validation losses, and note the decoder's weights at each of them."""
     remaining = iter(losses)
 
-    def validate(model, chunks, settings):
+    def validate(model, blocks, settings):
         seen.append(model.decoder[0].weight.detach().clone())
         return next(remaining)
 
@@ -82,12 +87,21 @@ def test_losses_are_nats_per_chunk_whatever_the_batch_size(blocks, settings):
     assert losses == pytest.approx([losses[0]] * 4, rel=0.02)
 
 
+def test_losses_are_nats_per_block_that_is_there_however_lanes_are_filled_up():
+    """161 blocks make five full lanes and one of a single block, in batches of one lane or of all."""
+    blocks = Blocks.alike(torch.randn(161, 6) * torch.linspace(0.1, 3, 161)[:, None])
+    still = VAESettings.of("causal", chunk=6, learning_rate=1e-12, epochs=1, copies=1, validation_copies=1, noise=0.0)
+    histories = [train(blocks, dataclasses.replace(still, batch_size=size), device=CPU)[1] for size in (1, 6)]
+    losses = [value for (epoch,) in histories for value in (epoch.training, epoch.validation)]
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-5)
+
+
 def test_a_heavier_kl_leaves_less_in_the_latents(blocks, settings):
     rates = []
     for beta in (0.1, 1.0, 100.0):
         model, _ = train(blocks, dataclasses.replace(settings, beta=beta), device=CPU)
         with torch.no_grad():
-            rates.append(float(model.posterior(blocks).kl().mean()))
+            rates.append(float(model.posterior(whole(blocks)).kl().mean()))
     assert rates[0] > 1.5 * rates[1]
     assert rates[2] < 0.1  # collapsed
 
@@ -100,15 +114,21 @@ def test_progress_tells_each_epoch_and_its_losses(blocks, settings):
 
 
 def test_the_blocks_are_left_as_they_are(blocks, settings):
-    before = blocks.clone()
+    before = blocks.values.clone()
     train(blocks, dataclasses.replace(settings, epochs=1), device=CPU)
-    assert torch.equal(blocks, before)
+    assert torch.equal(blocks.values, before)
 
 
 def test_one_block_is_enough(settings):
-    model, history = train(torch.randn(1, 32), dataclasses.replace(settings, hidden=None, epochs=2), device=CPU)
+    one = Blocks.alike(torch.randn(1, 32))
+    model, history = train(one, dataclasses.replace(settings, hidden=None, epochs=2), device=CPU)
     assert math.isfinite(history[-1].training)
-    assert model.decode(torch.zeros(1, 4)).shape == (1, 32)
+    assert model.predict(whole(one)).mean.shape == (1, 32)
+
+
+def test_the_network_comes_ready_for_use(blocks, settings):
+    model, _ = train(blocks, dataclasses.replace(settings, epochs=1), device=CPU)
+    assert not any(module.training for module in model.modules())
 
 
 COUNTS = ("chunk", "latent", "hidden", "copies", "validation_copies", "epochs", "patience", "batch_size")

@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weightzip.blocks import Chunks, cut, paste
+from weightzip.codec.layers import decode_layers, encode_layers
 from weightzip.codec.paper_header import LATENT_LIMIT, SIZE_LIMIT, PaperHeader, over_limit, too_many_latents
 from weightzip.codec.paper_quantise import MACHINE, Stored, Trained, integer_decoder, store
-from weightzip.codec.symbols import CodedSymbols, Symbols, decode_points, encode_symbols
 from weightzip.errors import FormatError, UsageError
 from weightzip.interface import Payload, TensorSpec
 from weightzip.progress import Progress, silent
-from weightzip.quantise.axes import Shape
 from weightzip.threads import limited_threads
-from weightzip.vae import MAX_HIDDEN, IntegerDecoder, VAESettings, train
+from weightzip.vae import MAX_HIDDEN, Blocks, IntegerDecoder, VAESettings, train
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class PaperCodec:
     stored_error: float = 0.04
     device: str = "cpu"
     name: ClassVar[str] = "paper.2"
+    family: ClassVar[str] = "dense"  # all others are coded by `weightzip.codec.family`
 
     def encode(self, tensors: Mapping[str, Tensor], progress: Progress = silent) -> Payload:
         """Train a VAE on the tensors and code their posterior means and the decoder.
@@ -67,7 +67,7 @@ class PaperCodec:
         blocks = (chunks.values - offset) / scale  # [n, chunk]
         # One thread: the sums, and so the bytes, must not depend on how many there are.
         with limited_threads(1):
-            model, history = train(blocks, self.settings, device=torch.device(self.device), progress=progress)
+            model, history = train(Blocks.alike(blocks), self.settings, device=torch.device(self.device), progress=progress)
             trained = Trained.of(model.cpu(), blocks)
             stored = store(trained, self.stored_error)
         unquantised = Chunks((trained.outputs * scale + offset).float(), chunks.padding)
@@ -80,7 +80,7 @@ class PaperCodec:
         """The tensors; exact integer arithmetic up to one final rounding, hence the same everywhere."""
         header = PaperHeader.parse(payload.meta)
         num_chunks = header.num_chunks(sum(spec.num_elements for spec in specs))
-        latents, decoder = _unpack(payload, header, num_chunks)
+        latents, decoder = unpack(payload, header, num_chunks)
         values = decoder.decode(latents, scale=header.unit, offset=header.offset)
         return paste(Chunks(torch.from_numpy(values), header.padding), specs)
 
@@ -108,36 +108,15 @@ def _pack(stored: Stored, padding: int, offset: float, scale: float, notes: dict
         unit=float(f"{stored.unit * scale:.8e}"),
         offset=offset,
     )
-    sections = {"latents": _join([stored.latents]), "decoder": _join([stored.first, stored.second])}
+    sections = {"latents": encode_layers([stored.latents]), "decoder": encode_layers([stored.first, stored.second])}
     return Payload(sections, asdict(header), num_chunks * latent, notes)
 
 
-def _unpack(payload: Payload, header: PaperHeader, num_chunks: int) -> tuple[NDArray[np.int32], IntegerDecoder]:
+def unpack(payload: Payload, header: PaperHeader, num_chunks: int) -> tuple[NDArray[np.int32], IntegerDecoder]:
+    """The latents [num_chunks, latent] and the decoder of a payload. Raises FormatError."""
     if sorted(payload.sections) != ["decoder", "latents"]:
         raise FormatError("the paper codec needs exactly the sections latents and decoder")
     shapes = [(header.latent + 1, 1, header.hidden), (header.hidden + 1, 1, header.chunk)]
-    first, second = _arrays(payload.sections["decoder"], shapes)
-    (latents,) = _arrays(payload.sections["latents"], [(num_chunks, 1, header.latent)])
+    (first,), (second,) = decode_layers(payload.sections["decoder"], [[shape] for shape in shapes], MACHINE)
+    ((latents,),) = decode_layers(payload.sections["latents"], [[(num_chunks, 1, header.latent)]], MACHINE)
     return latents[:, 0], integer_decoder(first, second, header.mean_shift)
-
-
-def _join(arrays: Sequence[Symbols]) -> bytes:
-    """Arrays, each under a model of its own: lengths of model and streams, model, streams."""
-    parts: list[bytes] = []
-    for coded in map(encode_symbols, arrays):
-        parts += [len(part).to_bytes(4, "little") for part in (coded.model, coded.streams)] + [coded.model, coded.streams]
-    return b"".join(parts)
-
-
-def _arrays(data: bytes, shapes: Sequence[Shape]) -> list[NDArray[np.int32]]:
-    """Inverse of `_join`: the points of arrays of these shapes. Raises FormatError."""
-    arrays: list[NDArray[np.int32]] = []
-    start = 0
-    for shape in shapes:
-        lengths = [int.from_bytes(data[place : place + 4], "little") for place in (start, start + 4)]
-        middle, end = start + 8 + lengths[0], start + 8 + sum(lengths)
-        arrays += decode_points(CodedSymbols(data[start + 8 : middle], data[middle:end]), [shape], MACHINE)
-        start = end
-    if start != len(data):
-        raise FormatError("coded layers are cut short, or too long")
-    return arrays

@@ -23,7 +23,8 @@ from weightzip.entropy.machine import Machine, points, trellis
 from weightzip.quantise.descent import quantise_layer
 from weightzip.vae import (
     INVERSE_SLOPE,
-    DenseVAE,
+    Blocks,
+    Family,
     IntegerDecoder,
     hidden_levels,
     hidden_units,
@@ -57,10 +58,11 @@ class Trained:
 
     @staticmethod
     @torch.no_grad()
-    def of(model: DenseVAE, blocks: Tensor) -> Trained:
+    def of(model: Family, blocks: Tensor) -> Trained:
         """Finish the training of the output layer in closed form, on the posterior means of the blocks [n, chunk]."""
-        posterior = model.posterior(blocks)
-        deviation = torch.exp(0.5 * posterior.log_variance).double().square().mean(dim=0).sqrt()
+        alike = Blocks.alike(blocks)
+        posterior = model.posterior(alike.batch(alike.lanes(1)))
+        deviation = posterior.deviation.double().square().mean(dim=0).sqrt()
         weights, bias, _, _ = (parameter.double() for parameter in model.decoder.parameters())
         first = torch.column_stack([weights, bias])
         latents = posterior.mean.double()
