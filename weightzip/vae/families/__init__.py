@@ -18,6 +18,7 @@ _CLASSES = {  # by name, which is also that of their module
     "heteroskedastic": "HeteroskedasticVAE",
     "conditioned": "ConditionedAE",
     "labelled": "LabelledVAE",
+    "causal": "CausalPredictor",
 }
 FAMILIES = tuple(_CLASSES)
 
