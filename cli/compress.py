@@ -82,6 +82,7 @@ def compress(
     force: bool,
     no_verify: bool,
     dry_run: bool,
+    family: str | None,
     **vae: float | None,
 ) -> None:
     """Compress a checkpoint to one small .wz file.
@@ -97,8 +98,9 @@ def compress(
       weightzip compress model.pt --adapt finetune --max-drop 1 --task mytask.py:task
       weightzip compress model.pt --exclude "*.bias" --exclude "head.*"
       weightzip compress model.pt --preset paper --seed 0
+      weightzip compress model.pt --preset paper --family heteroskedastic
     """
-    settings = vae_settings(preset, vae)
+    settings = vae_settings(preset, family, vae)
     import weightzip
 
     source = _torchvision_model(model.removeprefix(_TORCHVISION), out) if model.startswith(_TORCHVISION) else Path(model)

@@ -56,7 +56,7 @@ class VAECommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write both sections."""
-        names = {option.name for option in VAE_OPTIONS}
+        names = {"family", *(option.name for option in VAE_OPTIONS)}
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         for title, in_section in (("Options", False), ("Settings of the paper preset", True)):
             records = [option.get_help_record(ctx) for option in options if (option.name in names) == in_section]
@@ -64,24 +64,29 @@ class VAECommand(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
+def family_option(command: Command) -> Command:
+    """Add --family."""
+    text = "The family of autoencoders: dense, conv, squeezed, heteroskedastic, ...  [default: dense]"
+    return click.option("--family", metavar="NAME", help=text)(command)
+
+
 def vae_options(command: Command) -> Command:
-    """Add the settings; what was not given arrives as None."""
+    """Add the family and the settings; what was not given arrives as None."""
     for option in reversed(VAE_OPTIONS):
         default = "from the weights' spectrum" if option.default is None else f"{option.default:g}"
         text = f"{option.text}.  [default: {default}]"
         command = click.option(option.flag, metavar=option.metavar, type=option.kind, help=text)(command)
-    return command
+    return family_option(command)
 
 
-def vae_settings(preset: str, given: Mapping[str, float | None]) -> VAESettings | None:
+def vae_settings(preset: str, family: str | None, given: Mapping[str, float | None]) -> VAESettings | None:
     """The settings that were given; None if there are none. Raises UsageError where the preset has no use for them."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    if not chosen:
+    if family is None and not chosen:
         return None
     if preset != "paper":
-        flags = ", ".join(option.flag for option in VAE_OPTIONS if option.name in chosen)
-        raise UsageError(f"{flags}: only for the paper preset; add --preset paper")
+        flags = ["--family"] * (family is not None) + [option.flag for option in VAE_OPTIONS if option.name in chosen]
+        raise UsageError(f"{', '.join(flags)}: only for the paper preset; add --preset paper")
     from weightzip.vae import VAESettings
 
-    settings: dict[str, float] = chosen
-    return VAESettings(**settings)  # type: ignore[arg-type]  # whole or not as VAE_OPTIONS says
+    return VAESettings.of(family or "dense", **chosen)

@@ -11,11 +11,11 @@ search finds the symbols, which ANS codes in streams. The paper's preset cuts ch
 
     checkpoint/  file formats, dtypes, aliases        entropy/    the trellis's machine, integer tables, ANS streams
     blocks/      views of tensors, chunks of weights  container/  the .wz format, limits, hashes
-    vae/         linear and trained VAEs, decoders    codec/      presets: the rooms put together, both ways
+    vae/         linear VAE, families, decoders       codec/      presets: the rooms put together, both ways
     quantise/    scales, trellis search, descent      search/     the coarsest setting that meets a target
     baselines/   what people use today                tasks/      what a checkpoint is for, as a number
     measure/     every method, timed, on disk         report/     curves, tables, plots, the HTML page
-    adapt/       latents trained on loss and bits
+    adapt/       latents trained on loss and bits     scan/       blocks of weights that do not belong
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)
@@ -34,12 +34,12 @@ from typing import TYPE_CHECKING
 from weightzip.errors import WeightzipError
 
 if TYPE_CHECKING:
-    from weightzip.api import compress, info, load_into, restore, test
+    from weightzip.api import compress, info, load_into, restore, sample, test
     from weightzip.summary import Summary
     from weightzip.vae import VAESettings
 
 __version__ = "0.1.0"
-__all__ = ["Summary", "VAESettings", "WeightzipError", "compress", "info", "load_into", "restore", "test"]
+__all__ = ["Summary", "VAESettings", "WeightzipError", "compress", "info", "load_into", "restore", "sample", "test"]
 
 _HOMES = {"Summary": "weightzip.summary", "VAESettings": "weightzip.vae"}
 

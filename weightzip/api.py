@@ -1,4 +1,4 @@
-"""The four verbs: compress, restore, info, test. Every option has the command line's name and default."""
+"""The five verbs: compress, restore, sample, info, test. Every option has the command line's name and default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from weightzip import checkpoint as checkpoints
-from weightzip import compressing, restoring
+from weightzip import compressing, restoring, sampling
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import Target, keep_structured
 from weightzip.container import MAGIC
@@ -21,6 +21,7 @@ from weightzip.interface import JSON
 from weightzip.planning import Request, plan
 from weightzip.progress import Progress, silent
 from weightzip.restoring import Restored
+from weightzip.sampling import Draws, Sampled
 from weightzip.summary import Summary, summarise
 from weightzip.tasks import Task, evaluate_state, load_task
 from weightzip.threads import limited_threads
@@ -150,6 +151,59 @@ def restore_to(
     with limited_threads(threads), restoring.opened(file) as opened:
         destination = Path(output) if output is not None else opened.default_output(tensor)
         return restoring.write(opened, destination, tensor, memory, force, progress)
+
+
+def sample(
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    count: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    memory: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> list[dict[str, Tensor]]:
+    """State dicts drawn from the posterior around a .wz file's model; with `output`, checkpoints are written too.
+
+    The posterior is uniform noise in the cells of the file's latents, as large as what coding left over (`weightzip.sampling`);
+    tensors that are stored exactly stay as they are. temperature: what the noise is multiplied by; 0 gives the restored
+    weights. seed: draw i of a seed is the same however many are drawn. output: as for `restore`; several draws are called
+    name-1, name-2 and so on. memory: bytes that all draws may take.
+    Raises UsageError where nothing in the file is lossy, and other WeightzipErrors; then nothing is written.
+    """
+    draws = Draws(count, temperature, seed)
+    with limited_threads(threads), restoring.opened(file) as opened:
+        sampling.check(opened, draws)
+        opened.check_kept(memory)
+        if output is not None:
+            sampling.write(opened, Path(output), draws, None, memory, force, progress)
+        return sampling.states(opened, draws, memory, progress)
+
+
+def sample_to(
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    count: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    task: str | Task | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Sampled:
+    """`sample` to files; by default beside the .wz file, under the source's own name with -sample before its suffix.
+
+    task: measures the restored weights and every draw, which then is kept in memory while it is measured.
+    """
+    draws = Draws(count, temperature, seed)
+    job = load_task(task) if isinstance(task, str) else task
+    with limited_threads(threads), restoring.opened(file) as opened:
+        sampling.check(opened, draws)
+        return sampling.write(opened, Path(output) if output is not None else None, draws, job, memory, force, progress)
 
 
 def load_into(module: nn.Module, file: str | Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weightzip.adapt import LEVELS, Run, adapted_plan, settings_for
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import LosslessCodec, PaperCodec, Plan, Target, plan_for
+from weightzip.codec import FamilyCodec, LosslessCodec, PaperCodec, Plan, Target, plan_for
 from weightzip.errors import UsageError
 from weightzip.progress import Progress
 from weightzip.tasks import Task
@@ -90,7 +90,9 @@ def plan(
     if request.lossless:
         return Plan(LosslessCodec())
     if request.preset == "paper":
-        return Plan(PaperCodec(request.vae or VAESettings(seed=seed), device=device))
+        settings = request.vae or VAESettings(seed=seed)
+        published = settings.family == PaperCodec.family
+        return Plan(PaperCodec(settings, device=device) if published else FamilyCodec(settings, device=device))
     if request.adapt != "none" and job is not None and measure is not None:
         run = Run(request.adapt, settings_for(request.adapt, request.steps), seed, device, saved, force)
         return adapted_plan(model, request.target, job, measure, run, progress)

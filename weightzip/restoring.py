@@ -188,9 +188,18 @@ def _write(
     *,
     force: bool,
 ) -> None:
-    may_go = checkpoints.is_shard_file if force else None
-    target = replaced_folder(output, may_go=may_go) if fmt == "shards" else atomic_path(output, force=force)
-    with naming(str(output)), target as temporary, checkpoints.open_writer(layout, specs, temporary, fmt) as writer:
+    with open_output(layout, specs, output, fmt, force=force) as writer:
         for name, tensor in source:
             writer.put(name, tensor)
             del tensor
+
+
+@contextlib.contextmanager
+def open_output(
+    layout: checkpoints.Layout, specs: Sequence[TensorSpec], output: Path, fmt: checkpoints.Format, *, force: bool
+) -> Iterator[checkpoints.Writer]:
+    """Takes the tensors of a checkpoint, whose file or folder gets its name if the block succeeds."""
+    may_go = checkpoints.is_shard_file if force else None
+    target = replaced_folder(output, may_go=may_go) if fmt == "shards" else atomic_path(output, force=force)
+    with naming(str(output)), target as temporary, checkpoints.open_writer(layout, specs, temporary, fmt) as writer:
+        yield writer

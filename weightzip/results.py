@@ -70,6 +70,35 @@ class LatentFinding:
 
 
 @dataclass(frozen=True)
+class FamilyRow:
+    """One VAE family on one checkpoint, its residuals as coarse as a size allows that is the same for all.
+
+    family: its name; the default codec, for comparison, is AUTO. denoising_gain_db: by how much the family's reconstruction of
+    noise-perturbed copies is nearer to the clean weights than the copies are (peak signal to noise ratio). file_bytes to
+    relative_mse: of the whole file on disk, as in `Point`; None where the decoder alone is over the size. decoder_bytes,
+    latent_bytes, residual_bytes: of its sections. training_seconds: processor time on a CPU, wall time on a GPU.
+    encode_seconds: wall time.
+    """
+
+    family: str
+    original: float
+    training_seconds: float
+    denoising_gain_db: float | None
+    file_bytes: int | None = None
+    ratio: float | None = None
+    value: float | None = None
+    relative_mse: float | None = None
+    encode_seconds: float | None = None
+    decoder_bytes: int = 0
+    latent_bytes: int = 0
+    residual_bytes: int = 0
+
+    def to_json(self) -> dict[str, JSON]:
+        """As in families.json, with these field names."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class TrainingTime:
     """seconds_per_epoch: the fastest epoch after the first, training and validation copies together.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attacks_on_codecs  # noqa: F401  # fills ATTACKS
 import attacks_on_containers  # noqa: F401
+import attacks_on_families  # noqa: F401
 import attacks_on_headers  # noqa: F401
 import attacks_on_layouts  # noqa: F401
 from hostile import ATTACKS

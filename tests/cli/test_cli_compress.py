@@ -87,6 +87,21 @@ def test_the_paper_preset_shows_both_ratios_side_by_side(run, model):
     assert run(*arguments, "-f", "--json").json["latent_ratio"] == 9640 / (4 * 128)
 
 
+@pytest.mark.parametrize(("family", "latents"), [("heteroskedastic", 7), ("labelled", 7 + 6), ("causal", 0)])
+def test_a_family_of_the_paper_preset(run, model, folder, family, latents):
+    arguments = ("--preset", "paper", "--family", family, "--chunk", 128, "--latent", 7, "--epochs", 1, "--copies", 1)
+    summary = run("compress", model, *arguments, "--json").json
+    assert {name: type(summary[name]) for name in FIELDS} == FIELDS
+    assert summary["preset"] == "paper"
+    assert summary["latents"] == latents * -(-summary["weights"] // 128)
+    assert summary["relative_mse"] < 0.05
+    assert {"decoder", "latents", "residuals", "steps"} < set(summary["sections"])
+    assert summary["file_bytes"] == sum(summary["sections"].values()) == (folder / "model.wz").stat().st_size
+    assert (summary["latent_ratio"] is None) == (latents == 0)
+    assert run("test", "model.wz").code == run("info", "model.wz").code == 0
+    assert run("restore", "model.wz", "-o", "restored.pt").code == 0
+
+
 def test_lossless(run, model, state):
     assert run("compress", model, "--lossless", "--json").json["max_abs_error"] == 0
     assert run("restore", "model.wz", "-o", "restored.pt").code == 0
@@ -112,9 +127,10 @@ def test_a_task_puts_its_metric_into_the_summary(run, model, task):
     assert metric["original"] - metric["restored"] <= 2
 
 
-def test_the_same_seed_gives_the_same_file(run, model, folder):
+@pytest.mark.parametrize("family", [[], ["--family", "heteroskedastic"]])
+def test_the_same_seed_gives_the_same_file(run, model, folder, family):
     for name in ("first.wz", "second.wz"):
-        arguments = ("--preset", "paper", "--epochs", 1, "--copies", 2, "--seed", 7)
+        arguments = ("--preset", "paper", *family, "--epochs", 1, "--copies", 2, "--seed", 7)
         assert run("compress", model, "-o", name, *arguments).code == 0
     assert (folder / "first.wz").read_bytes() == (folder / "second.wz").read_bytes()
 

@@ -2,15 +2,15 @@ import dataclasses
 
 import pytest
 
-from weightzip.cli.vae_options import VAE_OPTIONS
+from weightzip.cli.vae_options import VAE_OPTIONS, vae_settings
 from weightzip.vae import VAESettings
 
 
 def test_the_settings_are_those_of_the_dataclass():
     fields = {field.name: field for field in dataclasses.fields(VAESettings)}
-    assert [option.name for option in VAE_OPTIONS] + ["seed"] == list(fields)
+    assert ["family", *(option.name for option in VAE_OPTIONS), "seed"] == list(fields)
     assert {option.name: option.default for option in VAE_OPTIONS} == {
-        name: field.default for name, field in fields.items() if name != "seed"
+        name: field.default for name, field in fields.items() if name not in ("family", "seed")
     }
 
 
@@ -31,6 +31,42 @@ def test_a_setting_without_the_paper_preset_is_a_usage_error(run, model, listing
     assert (result.code, result.out) == (2, "")
     assert result.err == f"error: {option.flag}: only for the paper preset; add --preset paper\n"
     assert listing() == ["model.pt"]
+
+
+def test_a_family_without_the_paper_preset_is_a_usage_error(run, model, listing):
+    result = run("compress", model, "--family", "causal", "--latent", 1)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: --family, --latent: only for the paper preset; add --preset paper\n"
+    assert listing() == ["model.pt"]
+
+
+def test_a_family_that_is_misspelt_suggests_the_close_one(run, model, listing):
+    result = run("compress", model, "--preset", "paper", "--family", "labeled")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: unknown family 'labeled'; did you mean labelled? use one of dense, ")
+    assert listing() == ["model.pt"]
+
+
+@pytest.mark.parametrize(
+    "more", [["--ratio", 10], ["--bpw", 2], ["--max-error", 0.1], ["--lossless"], ["--adapt", "calibrate"]]
+)
+def test_a_family_goes_with_no_target(run, model, listing, more):
+    result = run("compress", model, "--preset", "paper", "--family", "heteroskedastic", *more)
+    assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1)
+    assert listing() == ["model.pt"]
+
+
+def test_settings_that_are_not_given_are_those_of_the_family():
+    assert vae_settings("auto", None, {"chunk": None}) is None
+    assert vae_settings("paper", "causal", {"chunk": None, "epochs": 3}) == VAESettings.of("causal", epochs=3)
+    assert vae_settings("paper", None, {"epochs": 3}) == VAESettings(epochs=3)
+    assert vae_settings("paper", "dense", {}) == VAESettings()
+
+
+def test_a_network_too_large_is_a_usage_error(run, model):
+    result = run("compress", model, "--preset", "paper", "--family", "heteroskedastic", "--chunk", 10_000)
+    assert result.code == 2
+    assert "--chunk, --latent or --hidden is too large" in result.err
 
 
 def test_an_impossible_setting_is_a_usage_error(run, model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate, islice
 from math import cos, pi, prod, sqrt
 
@@ -17,6 +17,7 @@ PLANES = {
     **{"float16": (8, 8), "complex32": (8, 8), "bfloat16": (10, 6), "float32": (10, 6, 8, 8), "complex64": (10, 6, 8, 8)},
     **{"float64": (12, 4, 8, 8, 8, 8, 8, 8), "complex128": (12, 4, 8, 8, 8, 8, 8, 8)},
 }
+CODECS: dict[str, Callable[[File, int, list], dict[str, np.ndarray]]] = {}  # filled below, and by reader_families
 WIDTHS = {"bool": 1, "16": 2, "32": 4, "64": 8, "complex32": 4, "complex64": 8, "complex128": 16}
 
 
@@ -28,18 +29,16 @@ def decode(file: File) -> dict[str, np.ndarray | bytes]:
             (section,) = sections_of(file, number, ["exact"])
             found |= exact_tensors(section, tensors) if file.version == 2 else exact_tensors_of_version_1(section, tensors)
         else:
-            codec = {"auto.2": auto, "paper.2": paper}[file.header["codec"]]
-            found |= codec(file, number, tensors)
+            found |= CODECS[file.header["codec"]](file, number, tensors)
     return found
 
 
 # auto.2
 
 
-def steps(file: File, number: int, count: int) -> list[float]:
-    (section,) = sections_of(file, number, ["steps"])
+def steps(section: bytes, base: float, count: int) -> list[float]:
     codes = islice(short_list(section), count)
-    return [file.header["meta"]["step"] * MANTISSAS[code % 4] * 2.0 ** (code // 4) for code in codes]
+    return [base * MANTISSAS[code % 4] * 2.0 ** (code // 4) for code in codes]
 
 
 def views(shape: tuple[int, ...]) -> list[Shape]:
@@ -61,16 +60,21 @@ def lengths(size: int) -> list[int]:
 
 
 def auto(file: File, number: int, tensors: list) -> dict[str, np.ndarray]:
-    section, model, symbols = sections_of(file, number, ["transforms", "model", "symbols"])
+    sections = sections_of(file, number, ["steps", "model", "symbols", "transforms"])
+    return auto_tensors(sections, file.header["meta"]["step"], file.header["meta"]["states"], tensors)
+
+
+def auto_tensors(sections: list[bytes], base: float, states: int, tensors: list) -> dict[str, np.ndarray]:
+    codes, model, symbols, section = sections
     choices, bases = transforms(section, [shape for _, shape, _ in tensors])
     shapes: list[Shape] = []
     for view, along in choices:
         a, b, c = (bases[n - 2].shape[1] if n > 1 else size for n, size in zip(along, view, strict=True))
         shapes.append((a, b, c))
-    points = latents(model, symbols, shapes, file.header["meta"]["states"])
+    points = latents(model, symbols, shapes, states)
     found = {}
     for (name, shape, _), (view, along), size, array, step in zip(
-        tensors, choices, shapes, points, steps(file, number, len(tensors)), strict=True
+        tensors, choices, shapes, points, steps(codes, base, len(tensors)), strict=True
     ):
         values = np.array(array, object).reshape(size)  # Python's integers, which are exact
         for axis in range(3):
@@ -175,6 +179,8 @@ def layers(data: bytes, shapes: list[Shape]) -> Iterator[np.ndarray]:
         yield np.array(points, np.int64).reshape(shape[0], shape[2])
     assert not data
 
+
+CODECS |= {"auto.2": auto, "paper.2": paper}
 
 # Exact tensors
 

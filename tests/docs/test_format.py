@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reader_families  # so that its codec is known
 import torch
-from fuzz_corpus import corpus
+from fuzz_corpus import GOLDEN, corpus
 from reader import container, latents, short_list, tensors_of
 from reader_codecs import decode
 
 import weightzip
 from weightzip import codec as weightzip_codec
+from weightzip.checkpoint import from_object
+from weightzip.codec import FamilyCodec, encode
+from weightzip.vae import FAMILIES, VAESettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 LIMITS = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| ([\d,]+) \|$", TEXT, re.MULTILINE)
@@ -23,9 +27,26 @@ NAMES = ["auto2", "max_error2", "paper2", "lossless", "auto3", "max_error3", "pa
 NAMES += ["auto in parts", "lossless in parts", "planes", "tree", "module", "shards"]
 
 
+FAMILY_FILES = {"heteroskedastic", "causal", "squeezed", "conditioned", "labelled"}  # among the golden ones
+
+
 @cache
 def files() -> dict[str, bytes]:
-    return corpus()
+    return corpus() | {name: (GOLDEN / f"{name}.wz").read_bytes() for name in FAMILY_FILES}
+
+
+def of_family(name: str) -> bytes:
+    """A file of a network hardly trained, of tensors of several dtypes and shapes."""
+    settings = VAESettings.of(name, chunk=20, latent=6, hidden=7, copies=1, validation_copies=1, epochs=2, batch_size=16)
+    state = {
+        "empty": torch.zeros(0, 4),
+        "a": torch.randn(20, 9),
+        "b": torch.randn(4, 3, 2, 2).half(),
+        "steps": torch.tensor(5),
+        "c": torch.tensor(3.0),
+        "d": torch.randn(700).bfloat16(),
+    }
+    return encode(from_object(state), FamilyCodec(settings, 0.4)).pack()
 
 
 @pytest.mark.parametrize(("name", "value"), LIMITS)
@@ -58,9 +79,23 @@ def test_the_example_is_what_is_written(dump: bytes, tmp_path: Path):
     assert restored["steps"] == 7
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *sorted(FAMILY_FILES)])
 def test_a_reader_written_from_it_reads_the_same(name: str):
-    data = files()[name]
+    reads_the_same(files()[name])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_reads_the_files_of_a_family_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("weightzip.codec.family_fit._DECODER_STEPS", (1.0,))
+    reads_the_same(of_family(name))
+
+
+def test_it_knows_all_families():
+    assert set(reader_families.SHAPES) == {*reader_families.NETWORKS, "causal"} == set(FAMILIES)
+
+
+def reads_the_same(data: bytes) -> None:
+    """The reader of these tests, and weightzip, what a file holds."""
     expected = weightzip_codec.decode(data)
     found = decode(container(data))
     assert set(found) == set(expected.tensors)

@@ -16,7 +16,7 @@ def changed(random: Random, kind: str, data: bytes) -> bytes:
     """A section of some kind with something else to say; as it was where nothing is known of the kind."""
     if kind in ("steps", "scales"):
         return _numbers(random, data)
-    if kind in ("model", "decoder", "latents"):
+    if kind in ("model", "decoder", "latents", "residuals"):
         return _model(random, data)
     if kind == "transforms":
         return _transforms(random, data)
@@ -38,8 +38,8 @@ def _numbers(random: Random, data: bytes, most: int = 400) -> bytes:
 
 
 def _model(random: Random, data: bytes) -> bytes:
-    """What `weightzip.codec.symbols` calls a model, by itself or within a layer of the paper's codec."""
-    for start in random.sample([0, 8], 2):
+    """What `weightzip.codec.symbols` calls a model, by itself, within a layer, or behind the first part of several."""
+    for start in random.sample([0, 8, 16 + int.from_bytes(data[:4], "little")], 3):
         ends = [6, *(int.from_bytes(data[start + place : start + place + 3], "little") for place in (0, 3))]
         first, second = start + ends[0] + ends[1], start + sum(ends)
         if start + 6 < first < second <= len(data):

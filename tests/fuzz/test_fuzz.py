@@ -44,7 +44,9 @@ def test_a_mutant_can_be_made_again(files):
     assert len({fuzz.make(3, number, files).data for number in range(50)}) > 40
 
 
-@pytest.mark.parametrize("name", ["auto", "auto2", "paper2", "planes", "tree", "shards", "baseline baseline/prune"])
+@pytest.mark.parametrize(
+    "name", ["auto", "auto2", "paper2", "heteroskedastic", "planes", "tree", "shards", "baseline baseline/prune"]
+)
 def test_parts_are_those_of_the_container(files, name):
     parts, container = Parts.of(files[name]), unpack(files[name])
     assert parts.join() == files[name]

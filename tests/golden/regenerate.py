@@ -67,6 +67,41 @@ def paper3() -> None:
     weightzip.compress(state, FOLDER / "paper3.wz", preset="paper", vae=settings, device="cpu", force=True)
 
 
+def heteroskedastic() -> None:
+    """Residuals by class: chunks are large or small by chance, which the network has learned."""
+    levels = torch.where(torch.rand(300, 1) < 0.5, 1.0, 1 / 16)
+    state = {"w": 0.1 * (levels * torch.randn(300, 16)).view(60, 80), "b": 0.02 * torch.randn(30)}
+    _family("heteroskedastic", state, chunk=16, latent=2, hidden=16, copies=8, epochs=30, learning_rate=1e-2, batch_size=32)
+
+
+def causal() -> None:
+    """Of several tensors, so that lanes are broken off, and of more chunks than a lane has."""
+    state = {name: torch.cumsum(torch.randn(rows, 16), dim=0) for name, rows in (("a", 10), ("b", 45), ("c", 3))}
+    _family("causal", state | {"bias": torch.randn(5).half()}, chunk=16, epochs=5)
+
+
+def squeezed() -> None:
+    """Convolutions, factors and offsets of channels."""
+    _family("squeezed", {"w": low_rank(40, 48), "b": 0.1 * torch.randn(20)}, chunk=24, latent=6, epochs=3)
+
+
+def conditioned() -> None:
+    """A network that tells tensors apart."""
+    state = {f"w{number}": low_rank(20, 24) + number for number in range(3)}
+    _family("conditioned", state, chunk=24, latent=3, epochs=10)
+
+
+def labelled() -> None:
+    """Latents with probabilities behind them."""
+    state = {"fc.weight": low_rank(20, 24), "conv.weight": 0.1 * torch.randn(6, 4, 3, 3), "fc.bias": torch.randn(20)}
+    _family("labelled", state, chunk=24, latent=3, hidden=12, epochs=10)
+
+
+def _family(name: str, state: dict[str, Tensor], **given: float) -> None:
+    settings = weightzip.VAESettings.of(name, **given)
+    weightzip.compress(state, FOLDER / f"{name}.wz", preset="paper", vae=settings, device="cpu", force=True)
+
+
 def lossless2() -> None:
     """Every dtype, with whatever bits, and every way to code a plane (lossless.wz is of the first codec)."""
     names = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
@@ -121,7 +156,11 @@ def shards() -> None:
 
 
 GOLDEN: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (auto3, max_error3, paper3, lossless2, wrapped2, parts, shards)
+    function.__name__: function
+    for function in (
+        *(auto3, max_error3, paper3, lossless2, wrapped2, parts, shards),
+        *(heteroskedastic, causal, squeezed, conditioned, labelled),
+    )
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
@@ -67,7 +67,22 @@ class AutoCodec:
 
         wanted: at least the tensors of these names; by default all.
         """
-        base, states = payload.meta.get("step"), payload.meta.get("states")
+        unpacked = Unpacked.of(payload, specs)
+        return unpacked.tensors(specs, unpacked.restore, wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Unpacked:
+    """A payload taken apart. steps: the fine step of every tensor."""
+
+    steps: Sequence[float]
+    transforms: Transforms
+    streams: PointStreams
+
+    @staticmethod
+    def of(payload: Payload, specs: Sequence[TensorSpec]) -> Unpacked:
+        """Raises FormatError where the payload does not fit the specs."""
+        base = payload.meta.get("step")
         if set(payload.meta) != {"step", "states"} or not isinstance(base, float) or not 0 < base < math.inf:
             raise FormatError("the auto codec's header must hold exactly a positive step size and a number of states")
         sections = {"transforms": b"", **payload.sections}
@@ -76,17 +91,32 @@ class AutoCodec:
         steps = Steps(base, tuple(decode_integers(sections["steps"], len(specs)))).sizes()
         transforms = decode_transforms(sections["transforms"], [spec.shape for spec in specs])
         shapes = [transforms.latent_shape(index) for index in range(len(specs))]
-        streams = PointStreams(CodedSymbols(sections["model"], sections["symbols"]), shapes, _machine(states))
+        coded = CodedSymbols(sections["model"], sections["symbols"])
+        return Unpacked(steps, transforms, PointStreams(coded, shapes, _machine(payload.meta["states"])))
 
-        def restored(group: range) -> dict[str, Tensor]:
+    def restore(self, index: int, points: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What the points of a tensor stand for."""
+        return self.transforms.restore(index, points, self.steps[index])
+
+    def tensors(
+        self,
+        specs: Sequence[TensorSpec],
+        make: Callable[[int, NDArray[np.int32]], NDArray[np.float32]],
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """What `make` makes of each tensor's number and points; of `wanted` names, at least those."""
+
+        def made(group: range) -> dict[str, Tensor]:
             return {
-                specs[index].name: torch.from_numpy(transforms.restore(index, points, steps[index])).reshape(specs[index].shape)
-                for index, points in zip(group, streams.decode(group), strict=True)
+                specs[index].name: torch.from_numpy(make(index, points)).reshape(specs[index].shape)
+                for index, points in zip(group, self.streams.decode(group), strict=True)
             }
 
-        groups = [group for group in streams.groups if wanted is None or any(specs[index].name in wanted for index in group)]
+        groups = [
+            group for group in self.streams.groups if wanted is None or any(specs[index].name in wanted for index in group)
+        ]
         sizes = [sum(specs[index].num_elements for index in group) for group in groups]
-        return {name: tensor for tensors in side_by_side(restored, groups, sizes) for name, tensor in tensors.items()}
+        return {name: tensor for tensors in side_by_side(made, groups, sizes) for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from weightzip.baselines import CODECS as BASELINES
 from weightzip.checkpoint import dtype_of
 from weightzip.codec.auto import AutoCodec
 from weightzip.codec.auto_v1 import AutoCodecV1
+from weightzip.codec.family import FamilyCodec
 from weightzip.codec.header import Header, Part, section_kind
 from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.lossless_v1 import LosslessCodecV1
@@ -26,7 +27,8 @@ from weightzip.errors import FormatError, LimitError, WeightzipError, is_out_of_
 from weightzip.interface import JSON, Decoder, Payload
 
 CODECS: dict[str, type[Decoder]] = {
-    **{codec.name: codec for codec in (AutoCodec, AutoCodecV1, PaperCodec, PaperCodecV1, LosslessCodec, LosslessCodecV1)},
+    **{codec.name: codec for codec in (AutoCodec, PaperCodec, FamilyCodec, LosslessCodec)},
+    **{codec.name: codec for codec in (AutoCodecV1, PaperCodecV1, LosslessCodecV1)},
     **BASELINES,
 }
 EXACT_CODECS: dict[int, type[Decoder]] = {1: LosslessCodecV1, 2: LosslessCodec}  # by version of the format

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from weightzip.codec.auto import AutoCodec
 from weightzip.codec.auto_v1 import AutoCodecV1
+from weightzip.codec.family import FamilyCodec
+from weightzip.codec.family_header import family_working_bytes
 from weightzip.codec.header import Header, Part
 from weightzip.codec.paper import PaperCodec
 from weightzip.codec.paper_header import working_bytes
@@ -97,4 +99,6 @@ def _working_bytes(header: Header, part: Part, sizes: Sizes) -> int:
         return stored + _AUTO_BYTES * num_weights
     if header.codec in (PaperCodec.name, PaperCodecV1.name):
         return stored + working_bytes(header.meta, num_weights)
+    if header.codec == FamilyCodec.name:
+        return stored + family_working_bytes(header.meta, num_weights)
     return stored + _BASELINE_BYTES * num_weights + _BASELINE_TENSOR_BYTES * len(part.specs)

@@ -123,13 +123,13 @@ def decode_points(coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine
 class PointStreams:
     """Coded symbols, of which any stream can be decoded without the others.
 
-    groups: the arrays that each stream holds, by index.
+    groups: the arrays that each stream holds, by index. scales: of each array.
     """
 
     def __init__(self, coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine) -> None:
         """Reads the model. Raises FormatError where the bytes do not fit arrays of these shapes."""
         sizes = _streams([math.prod(shape) for shape in shapes])
-        self._scales, self._tables, lengths = _decode_model(coded.model, shapes, len(sizes))
+        self.scales, self._tables, lengths = _decode_model(coded.model, shapes, len(sizes))
         if sum(lengths) != len(coded.streams):
             raise FormatError("the streams of symbols are longer or shorter than they should be")
         firsts = np.cumsum([0, *map(len, sizes)]).tolist()
@@ -140,7 +140,7 @@ class PointStreams:
 
     def decode(self, group: range) -> list[NDArray[np.int32]]:
         """The points of the arrays of one group. Raises FormatError where its stream does not fit them."""
-        classes = _classes(self._scales[group.start : group.stop])
+        classes = _classes(self.scales[group.start : group.stop])
         points = decode_stream(self._data[group.start], classes, self._tables, self._machine)
         shapes = self._shapes[group.start : group.stop]
         ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]

@@ -14,7 +14,7 @@ from weightzip.measure import compare
 from weightzip.progress import Progress, silent
 from weightzip.report.metric import Metric
 from weightzip.report.output import check_folder, write
-from weightzip.report.result import Report
+from weightzip.report.result import FILES, Report
 from weightzip.tasks import Task, load_task
 from weightzip.vae import VAESettings
 
@@ -44,7 +44,7 @@ def make_report(
     job = load_task(task) if isinstance(task, str) else task
     found = checkpoints.read(source)
     checkpoint = keep_structured(found, Target().exact_bits(found))  # for all methods, as it is when compressing
-    check_folder(folder, source, force=force)
+    check_folder(folder, source, FILES, force=force)
     with staged_folder(folder) as staging:
         results = compare(checkpoint, job, settings, place, progress, adapt=adapt, tolerance=Metric(job.metric).tolerance)
         report = Report(

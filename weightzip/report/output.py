@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from weightzip.errors import OutputError
 from weightzip.files import check_output
+from weightzip.interface import JSON
 from weightzip.report.page import render
 from weightzip.report.plot import plot_points
 from weightzip.report.result import CURVE, PAGE, POINTS, Report
 
 
-def check_folder(folder: Path, source: Path, *, force: bool) -> None:
-    """Raise OutputError for a folder that cannot be one, or that holds files of a report (unless `force`)."""
+def check_folder(folder: Path, source: Path, names: Sequence[str], *, force: bool) -> None:
+    """Raise OutputError for a folder that cannot be one, or that holds files of these names (unless `force`)."""
     try:
         if folder.is_dir():
-            for name in (PAGE, CURVE, POINTS):
+            for name in names:
                 check_output(folder / name, sources=[source], force=force)
         elif folder.exists():
             raise OutputError(f"{folder}: is a file; name a folder with -o")
@@ -28,11 +31,21 @@ def check_folder(folder: Path, source: Path, *, force: bool) -> None:
 
 def write(report: Report, folder: Path) -> None:
     """Write the page, the curve and the points."""
-    points = [point.to_json() for point in report.points]
-    try:
+    with telling_space(report.directory):
         (folder / PAGE).write_text(render(report), encoding="utf-8")
         plot_points(report.points, folder / CURVE, report.title, metric=report.metric.label)
-        (folder / POINTS).write_text(json.dumps(points, indent=2) + "\n", encoding="utf-8")
+        write_json([point.to_json() for point in report.points], folder / POINTS)
+
+
+def write_json(rows: list[dict[str, JSON]], path: Path) -> None:
+    """Write rows as a JSON list."""
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def telling_space(folder: Path) -> Iterator[None]:
+    """Say in which folder something could not be written within the block."""
+    try:
+        yield
     except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{report.directory}: cannot be written: {reason}; free some space") from error
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}; free some space") from error

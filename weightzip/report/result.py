@@ -9,6 +9,7 @@ from weightzip.report.metric import Metric
 from weightzip.results import AUTO, CALIBRATED, FINETUNED, PAPER, Point, Results, StoredFile, Study, by_method, smallest_within
 
 PAGE, CURVE, POINTS = "report.html", "curve.png", "points.json"
+FILES = (PAGE, CURVE, POINTS)
 
 
 @dataclass(frozen=True)

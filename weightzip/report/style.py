@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -88,14 +89,20 @@ def new_axes(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure (inches) with one pair of axes, drawn without any global state."""
     figure = Figure(figsize=(width, height), facecolor=theme.background, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=theme.background)
-    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes = figure.add_subplot()
+    plain(axes, theme)
+    return figure, axes
+
+
+def plain(axes: Axes, theme: Theme, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Axes with a grid behind, and lines on the left and below alone."""
+    axes.set_facecolor(theme.background)
+    axes.grid(True, axis=grid, color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=theme.muted, labelsize=9, length=3)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.muted)
-    return figure, axes
 
 
 def save_png(figure: Figure, path: Path) -> None:
