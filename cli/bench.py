@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weightzip.cli.bench_families import bench_families
+from weightzip.cli.bench_kinds import kind_of_bench
+from weightzip.cli.bench_scan import bench_scan
 from weightzip.cli.describe import new_table, times
 from weightzip.cli.options import PATH, output_options
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
-from weightzip.cli.synthetic import check_kind, measure_synthetic, synthetic_options
+from weightzip.cli.synthetic import measure_synthetic, synthetic_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,6 +50,10 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each codec.")
 @click.option("--lossless", is_flag=True, help="Lossless codecs only; with --synthetic, --lossless besides the default.")
 @synthetic_options
+@click.option("--families", is_flag=True, help="Whether the families of autoencoders do on MNIST what was published.")
+@click.option("--quick", is_flag=True, help="With --families: seconds instead of an hour; the figures mean nothing.")
+@click.option("--table", metavar="FILE", type=PATH, help="With --families: write them there as a table in Markdown, too.")
+@click.option("--scan", "scanning", is_flag=True, help="How well `weightzip scan` finds faults that are put into CHECKPOINTs.")
 @output_options
 def bench(
     out: Output,
@@ -55,6 +62,10 @@ def bench(
     peers: Path | None,
     threads: int,
     lossless: bool,
+    families: bool,
+    quick: bool,
+    table: Path | None,
+    scanning: bool,
     **synthetic: Any,
 ) -> None:
     """Measure size at equal error, speed and memory, side by side with what peers are installed.
@@ -80,13 +91,21 @@ def bench(
       weightzip bench model.safetensors --peers peers/bin/python --snr 15 --json
       weightzip bench model.safetensors --peers peers --lossless
       weightzip bench --synthetic 4GB --largest 250MB --lossless
+      weightzip bench --families --table families.md
+      weightzip bench --scan model.safetensors other.safetensors --json
     """
-    check_kind()
-    if synthetic["synthetic"] is not None:
+    kind = kind_of_bench()
+    if kind == "synthetic":
         measure_synthetic(out, threads, lossless=lossless, **synthetic)
-        return
-    if not checkpoints:
-        raise click.MissingParameter(param_type="argument", param_hint="'CHECKPOINT...'")
+    elif kind == "families":
+        bench_families(out, seed=synthetic["seed"], quick=quick, output=table)
+    elif kind == "scan":
+        bench_scan(out, checkpoints, seed=synthetic["seed"], threads=threads)
+    else:
+        _compare(out, checkpoints, () if lossless else snrs, peers, threads)
+
+
+def _compare(out: Output, checkpoints: tuple[Path, ...], snrs: tuple[float, ...], peers: Path | None, threads: int) -> None:
     from weightzip.measure.environment import find_peers
     from weightzip.measure.speed import measure_speed
 
@@ -95,7 +114,7 @@ def bench(
         names = " and ".join(environment.missing)
         out.message(f"not installed for {environment.interpreter}: {names}; `weightzip bench --help` says how to add them")
     with progress_bar(out) as progress:
-        found = measure_speed(checkpoints, () if lossless else snrs, environment, threads, progress)
+        found = measure_speed(checkpoints, snrs, environment, threads, progress)
     out.result(found.to_json(), lambda: _tables(found))
     for checkpoint in found.checkpoints:
         for remark in _remarks(checkpoint):

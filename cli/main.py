@@ -21,6 +21,8 @@ from weightzip.cli.info import info, test
 from weightzip.cli.output import Output
 from weightzip.cli.report import report
 from weightzip.cli.restore import restore
+from weightzip.cli.sample import sample
+from weightzip.cli.scan import scan
 from weightzip.cli.zoo import zoo
 
 
@@ -37,7 +39,7 @@ def main() -> None:
     """
 
 
-for _command in (compress, restore, info, test, report, bench, zoo, demo):
+for _command in (compress, restore, sample, info, test, scan, report, bench, zoo, demo):
     main.add_command(_command)
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from weightzip.cli.describe import new_table, times
 from weightzip.cli.options import PATH, SEED, Command, parse_bytes
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
-from weightzip.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,11 +25,9 @@ _OPTIONS = (
     ),
     click.option("--largest", metavar="SIZE", callback=parse_bytes, help="Its largest tensor.  [default: a sixteenth]"),
     click.option("--dtype", type=click.Choice(_DTYPES), default="float32", show_default=True, help="Of its weights."),
-    click.option("--seed", metavar="N", type=SEED, default=0, show_default=True, help="Of its weights."),
+    click.option("--seed", metavar="N", type=SEED, default=0, show_default=True, help="Of all that is drawn at random."),
     click.option("--folder", metavar="FOLDER", type=PATH, help="Where to write it.  [default: where temporary files go]"),
 )
-_OF_SYNTHETIC = {name: f"--{name}" for name in ("largest", "dtype", "seed", "folder")}
-_OF_COMPARISONS = {"checkpoints": "CHECKPOINT", "snrs": "--snr", "peers": "--peers"}
 
 
 def synthetic_options(command: Command) -> Command:
@@ -39,18 +35,6 @@ def synthetic_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def check_kind() -> None:
-    """Refuse options of the one kind of measurement where the other was asked for. Raises UsageError."""
-    ctx = click.get_current_context()
-    made_up = ctx.params["synthetic"] is not None
-    for name, flag in (_OF_COMPARISONS if made_up else _OF_SYNTHETIC).items():
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            needed = "does not go with --synthetic; leave out one of them" if made_up else "needs --synthetic SIZE"
-            raise UsageError(f"{flag} {needed}")
-    if ctx.params["lossless"] and ctx.get_parameter_source("snrs") is ParameterSource.COMMANDLINE:
-        raise UsageError("--snr does not go with --lossless; leave out one of them")
 
 
 def measure_synthetic(

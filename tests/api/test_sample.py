@@ -46,13 +46,15 @@ def test_a_draw_has_the_sources_keys_shapes_and_dtypes(file, state):
         assert (drawn[name].shape, drawn[name].dtype) == (tensor.shape, tensor.dtype)
 
 
-@pytest.mark.parametrize("name", ["auto2", "auto3", "max_error3", "paper2", "paper3", "parts", "wrapped2"])
+@pytest.mark.parametrize(
+    "name", ["auto2", "auto3", "max_error3", "paper2", "paper3", "parts", "wrapped2", "heteroskedastic", "causal"]
+)
 def test_at_temperature_0_it_is_what_is_restored(name):
     path = GOLDEN / f"{name}.wz"
     assert bits(weightzip.sample(path, temperature=0)[0]) == bits(weightzip.restore(path))
 
 
-@pytest.mark.parametrize("name", ["auto3", "max_error3", "paper3", "parts"])
+@pytest.mark.parametrize("name", ["auto3", "max_error3", "paper3", "parts", "heteroskedastic"])
 def test_a_seed_gives_the_same_draw_and_another_seed_another(name):
     path = GOLDEN / f"{name}.wz"
     first, again, other = (bits(weightzip.sample(path, seed=seed)[0]) for seed in (3, 3, 4))
@@ -61,7 +63,7 @@ def test_a_seed_gives_the_same_draw_and_another_seed_another(name):
     assert first != bits(weightzip.restore(path))
 
 
-@pytest.mark.parametrize("name", ["auto3", "paper3"])
+@pytest.mark.parametrize("name", ["auto3", "paper3", "heteroskedastic"])
 def test_a_draw_does_not_depend_on_how_many_there_are(name):
     path = GOLDEN / f"{name}.wz"
     three, one = weightzip.sample(path, count=3), weightzip.sample(path)
@@ -173,6 +175,13 @@ def test_the_papers_latents_move_the_weights_about_as_far_as_coding_did():
     restored = {name: restored[name] for name in lossy}
     distances = [relative_mse({name: drawn[name] for name in lossy}, restored) for drawn in weightzip.sample(path, count=21)]
     assert statistics.median(distances) == pytest.approx(recorded, rel=0.4)  # it has few latents, some of which reach far
+
+
+@pytest.mark.parametrize("name", ["heteroskedastic", "causal"])
+def test_a_familys_residuals_move_the_weights_about_as_far_as_coding_did(name):
+    recorded = weightzip.info(GOLDEN / f"{name}.wz")["relative_mse"]
+    restored, (drawn,) = weightzip.restore(GOLDEN / f"{name}.wz"), weightzip.sample(GOLDEN / f"{name}.wz")
+    assert 0.7 * recorded < relative_mse(drawn, restored) < 1.3 * recorded
 
 
 def test_a_file_without_loss_is_refused(source, listing_of):

@@ -8,8 +8,10 @@ import weightzip
 COMMANDS = (
     ["compress"],
     ["restore"],
+    ["sample"],
     ["info"],
     ["test"],
+    ["scan"],
     ["report"],
     ["bench"],
     ["zoo"],
@@ -44,6 +46,13 @@ def test_help_imports_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_family_stands_with_the_settings_of_the_paper_preset(run):
+    others, settings = run("compress", "--help").out.split("Settings of the paper preset:")
+    assert "--family NAME" in settings
+    assert "--chunk N" in settings
+    assert "--family NAME" not in others
 
 
 def test_version(run):
