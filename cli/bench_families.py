@@ -22,10 +22,11 @@ def bench_families(out: Output, *, seed: int, quick: bool, output: Path | None) 
     quick: a tiny configuration, whose figures mean nothing. Raises UsageError without the extra `bench`, OutputError where
     the output exists or cannot be written.
     """
-    from weightzip.files import atomic_path, check_output
+    from weightzip.errors import OutputError
+    from weightzip.files import atomic_path
 
-    if output is not None:
-        check_output(output, force=False)
+    if output is not None and output.exists():
+        raise OutputError(f"{output}: exists already; name another file with --table")
     found, table = _measure(out, seed, quick=quick)
     if output is not None:
         with atomic_path(output) as temporary:

@@ -66,7 +66,8 @@ class VAECommand(click.Command):
 
 def family_option(command: Command) -> Command:
     """Add --family."""
-    text = "The family of autoencoders: dense, conv, squeezed, heteroskedastic, ...  [default: dense]"
+    names = "dense, conv, squeezed, heteroskedastic, conditioned, labelled or causal"
+    text = f"The family of autoencoders: {names}; others than dense have defaults of their own.  [default: dense]"
     return click.option("--family", metavar="NAME", help=text)(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 
 from hostile import attack, golden, packed
 
@@ -286,7 +287,7 @@ def decoder_of_other_sizes() -> bytes:
     return _with("hidden", 15)
 
 
-@attack(FormatError, "longer or shorter|does not end where|cut short|told in an unknown way|does not offer", late=True)
+@attack(LimitError, "multiplications a weight", late=True)
 def decoder_of_millions_of_weights() -> bytes:
     """Of 17 million, in 200 bytes."""
     return _with("hidden", 4096)
@@ -300,3 +301,11 @@ def family_whose_sums_are_not_exact() -> bytes:
 @attack(FormatError, "decoder's weights must be finite numbers", late=True)
 def family_whose_weights_are_infinite() -> bytes:
     return _with("decoder_step", 1e300)
+
+
+@attack(LimitError, "multiplications a weight", late=True)
+def family_that_computes_for_hours() -> bytes:
+    """Every weight is a chunk of its own, for which a network of millions of weights is evaluated."""
+    honest = golden("heteroskedastic").header["meta"]
+    weights = sum(prod(shape) for _, shape, *_ in golden("heteroskedastic").header["tensors"])
+    return _family(meta={"chunk": 1, "padding": 0, "hidden": 4096, "latent": min(honest["latent"], weights)})

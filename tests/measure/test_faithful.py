@@ -66,7 +66,12 @@ def test_shares_are_shares_and_ratios_those_of_the_rows_before(measured):
 
 def test_progress_is_told_for_every_training(measured):
     stages = {event.stage for event in measured[1]}
-    assert {"dense, 20 labels", "convolutional, 20 labels, alone", "without 1, usual VAE", "dense, conv, squeezed"} <= stages
+    assert {
+        "dense, 20 labels",
+        "convolutional, 20 labels, alone",
+        "without 1, usual VAE",
+        "dense, strided, conv, squeezed",
+    } <= stages
     assert all(0 < event.done <= event.total for event in measured[1])
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 import weightzip
-from weightzip.errors import CheckpointError, UsageError
+from weightzip.errors import CheckpointError, LimitError, UsageError
 from weightzip.scan import ENSEMBLE, scan
-from weightzip.scan.ensemble import MEMBERS
+from weightzip.scan.ensemble import MEMBERS, choose_weights
 from weightzip.scan.scanning import HOPELESS
 from weightzip.vae import FAMILIES
 
@@ -157,3 +157,15 @@ def test_tied_weights_are_scanned_once():
     layer = torch.nn.Linear(100, 100)
     result = scan({"a": layer.weight, "b": layer.weight, "c": layer.bias}, family=FAST)
     assert result.ranges.names == ("a", "c")
+
+
+def test_a_packed_file_is_not_restored_beyond_the_memory(state, tmp_path, monkeypatch):
+    weightzip.compress(state, tmp_path / "model.wz")
+    monkeypatch.setattr("weightzip.codec.memory.physical_memory", lambda: 1000)
+    with pytest.raises(LimitError, match="this machine's memory"):
+        scan(tmp_path / "model.wz", family="dense")
+
+
+def test_weights_are_equal_where_damaged_copies_tell_nothing():
+    tensors = {"bias": torch.randn(10, generator=torch.Generator().manual_seed(0))}
+    assert choose_weights(tensors, None, [], seed=0).tolist() == pytest.approx([1 / len(MEMBERS)] * len(MEMBERS))

@@ -37,7 +37,7 @@ def test_classical_detectors_see_gross_faults(state, name):
 def test_areas_of_a_copy_are_those_of_clean_blocks_against_one_kind():
     labels = torch.cat([torch.full((60,), -1), torch.arange(6).repeat(2)])
     perfect, blind = (labels >= 0).float(), torch.zeros(72)
-    scores = {name: perfect for name in DETECTORS} | {"dense": blind}
+    scores = dict.fromkeys(DETECTORS, perfect) | {"dense": blind}
     copy = CopyScores(scores, labels, labels == 0, {})
     assert [copy.areas("conv")[kind].auc for kind in FAULTS] == [1.0] * 6
     assert [copy.areas("dense")[kind].auc for kind in FAULTS] == [0.5] * 6

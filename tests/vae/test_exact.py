@@ -137,3 +137,11 @@ def test_latents_that_are_no_numbers_are_refused(name, exact):
 def test_no_blocks(name, exact):
     latents, tensor, before = inputs(exact(name))
     assert exact(name).decode(latents[:0], tensor[:0], before[:0]).mean.shape == (0, 36)
+
+
+def test_a_layer_without_an_exact_form_is_refused():
+    """It would be computed by the machine's own library, and differ from one to another."""
+    model = build_family("dense", Sizes(8, 2, 4))
+    model.decoder.append(torch.nn.GELU())
+    with pytest.raises(TypeError, match="GELU has no exact form"):
+        exact_decoder(model)

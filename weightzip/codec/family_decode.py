@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from weightzip.blocks import Chunks, paste
 from weightzip.codec.auto import AutoCodec
-from weightzip.codec.family_header import FamilyHeader, batch_size, decoder_outline
+from weightzip.codec.family_header import FamilyHeader, batch_size, check_products, decoder_outline
 from weightzip.codec.layers import decode_layers, split
 from weightzip.codec.paper_quantise import MACHINE
 from weightzip.codec.residuals import Arrangement
@@ -141,6 +141,7 @@ def _family(header: FamilyHeader, data: bytes) -> Family:
 def _empty_decoder(header: FamilyHeader) -> Family:
     """A network whose decoder is yet to be filled."""
     family = decoder_outline(header)
+    check_products(family)
     for part in family.modules():
         for name, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
             empty = torch.zeros(tensor.shape, dtype=tensor.dtype)

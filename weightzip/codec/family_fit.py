@@ -75,8 +75,8 @@ class FittedFamily:
     """A network trained on a model, and everything of a file but the residuals.
 
     specs: of the tensors, whose deviations and so on are `magnitudes`. blocks: their chunks at unit scale. latents: section,
-    and what it restores to. header: with a step and layout that `encode` overrides. float_error: relative mse of the network
-    as trained, with its latents as they are. notes: the losses by epoch.
+    and what it restores to. header: with a step and layout that `encode` overrides. decoders: from coarse to fine. family: the
+    network as trained. notes: the losses by epoch.
     """
 
     specs: tuple[TensorSpec, ...]

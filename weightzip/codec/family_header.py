@@ -13,6 +13,7 @@ from weightzip.codec.paper_header import LATENT_LIMIT, too_many_latents
 from weightzip.errors import FormatError, LimitError
 from weightzip.interface import JSON
 from weightzip.vae import FAMILIES, Family, Sizes, build_family
+from weightzip.vae.families.conv import ConvVAE
 
 Layout = Literal["tensors", "classes"]
 LAYOUTS: tuple[Layout, ...] = ("tensors", "classes")
@@ -22,6 +23,8 @@ SIZE_LIMIT = f"at most {_MAX_WIDTH:,} units a layer are allowed"
 _DECODER_BYTES = 40  # per weight of the decoder, in use: as float32, as float64, and coded
 _WEIGHT_BYTES = 64  # per weight that is restored: points, residual, prediction and result in float64
 _ACTIVATION_BYTES = 256  # per activation of the widest layer, of the chunks that are decoded at a time
+_MAX_PRODUCTS = 1 << 20  # multiplications of the network for each weight that is restored: hours for a million weights
+_LATENT_BYTES, _CHUNK_BYTES = 24, 48  # per latent, and per chunk, of all chunks
 _BATCH, _BATCH_ACTIVATIONS = 4096, 1 << 19  # chunks, and activations of the widest layer, that are computed at a time
 
 
@@ -118,8 +121,24 @@ def family_working_bytes(meta: Mapping[str, JSON], num_weights: int) -> int:
     """About how many bytes decoding so many weights takes at its peak. Raises FormatError or LimitError."""
     header = FamilyHeader.parse(meta)
     family = decoder_outline(header)
-    decoder: int = sum(tensor.numel() for tensor in family.decoder.state_dict().values())
-    chunks = min(batch_size(family), family.frames * (1 + num_weights // header.chunk))
-    return (
-        _DECODER_BYTES * decoder + _WEIGHT_BYTES * (num_weights + header.chunk) + _ACTIVATION_BYTES * _widest(family) * chunks
-    )
+    num_chunks = -(-num_weights // header.chunk)
+    chunks = min(batch_size(family), family.frames * (1 + num_chunks))
+    each = _LATENT_BYTES * family.num_latents + _CHUNK_BYTES
+    weights, activations = _WEIGHT_BYTES * (num_weights + header.chunk), _ACTIVATION_BYTES * _widest(family) * chunks
+    return _DECODER_BYTES * _num_parameters(family) + weights + activations + each * num_chunks
+
+
+def check_products(family: Family) -> None:
+    """Raise LimitError where decoding a weight takes more multiplications than any sensible network needs."""
+    cells = max(1, family.sizes.latent if isinstance(family, ConvVAE) else family.frames)
+    products = _num_parameters(family) * cells // family.sizes.block
+    if products > _MAX_PRODUCTS:
+        raise LimitError(
+            f"the network takes {products:,} multiplications a weight, over {_MAX_PRODUCTS:,}; its chunks are too small"
+        )
+
+
+def _num_parameters(family: Family) -> int:
+    """Of the decoder."""
+    count: int = sum(tensor.numel() for tensor in family.decoder.state_dict().values())
+    return count

@@ -34,6 +34,7 @@ _EACH = 48  # damaged blocks of each kind that are wanted in all copies together
 _MOST_COPIES = 6
 _MOST_ELEMENTS = 600_000  # of the tensors that are damaged; of a larger checkpoint, some tensors stand for all
 _PARTS = 4  # weights are multiples of a quarter
+_FEWEST_CLEAN = 32  # blocks of a copy, or else it says nothing
 _BEST = 0.1  # share of the grid whose mean is taken, as the very best point is best by luck
 
 
@@ -43,6 +44,12 @@ class Trial:
 
     surprises: Tensor
     labels: Tensor
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are enough clean blocks, and any damaged ones, to judge by."""
+        clean = int((self.labels == CLEAN).sum())
+        return _FEWEST_CLEAN <= clean < len(self.labels)
 
     def mean_auc(self, weights: Tensor) -> Tensor:
         """The area under the ROC curve of each of the mixtures [m, members], the mean over kinds of faults: [m]."""
@@ -82,7 +89,9 @@ def choose_weights(
     progress: Progress = silent,
 ) -> Tensor:
     """The weights [members], sum one, by grid search for the mean area under the ROC curve over kinds of faults."""
-    trials = list(_trials(tensors, earlier, detectors, seed, progress))
+    trials = [trial for trial in _trials(tensors, earlier, detectors, seed, progress) if trial.tells]
+    if not trials:
+        return torch.full((len(MEMBERS),), 1.0 / len(MEMBERS))
     grid = simplex(trials[0].surprises.shape[1], _PARTS)  # [m, members]
     areas = torch.stack([trial.mean_auc(grid) for trial in trials]).mean(0)
     best = torch.argsort(areas, descending=True, stable=True)[: max(1, round(_BEST * len(grid)))]
@@ -122,7 +131,7 @@ def _trials(
 
 
 def _sample(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Whole floating-point tensors, drawn at random, as long as they fit in; the smallest one where none does."""
+    """Whole floating-point tensors, drawn at random, as long as they fit in, and the smallest matrix in any case."""
     names = list(Ranges.of(tensors).names)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
     left, taken = _MOST_ELEMENTS, set()
@@ -130,5 +139,8 @@ def _sample(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
         if tensors[name].numel() <= left:
             taken.add(name)
             left -= tensors[name].numel()
-    smallest = min(names, key=lambda name: tensors[name].numel())
-    return {name: tensors[name] for name in names if name in (taken or {smallest})}
+    matrices = [name for name in names if tensors[name].dim() > 1] or names
+    smallest = min(matrices, key=lambda name: tensors[name].numel())
+    if not taken & set(matrices):
+        taken.add(smallest)
+    return {name: tensors[name] for name in names if name in taken}

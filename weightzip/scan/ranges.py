@@ -41,7 +41,7 @@ class Ranges:
         >>> ranges.names, ranges.start.tolist(), ranges.end.tolist()
         (('w',), [0, 64], [64, 100])
         """
-        scanned = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()}
+        scanned = {name: tensor for name, tensor in tensors.items() if is_scannable(tensor)}
         counts = torch.tensor([tensor.numel() for tensor in scanned.values()], dtype=torch.int64)
         blocks = (counts + SIZE - 1) // SIZE  # [tensors]
         numbers = torch.repeat_interleave(torch.arange(len(counts)), blocks)  # [n]
@@ -55,6 +55,11 @@ class Ranges:
         pairs = zip(self.names, self.shapes, strict=True)
         kinds = torch.tensor([KINDS.index(kind_of(name, shape)) for name, shape in pairs], dtype=torch.int64)
         return kinds[self.tensor]
+
+
+def is_scannable(tensor: Tensor) -> bool:
+    """Whether a tensor has floating-point elements that torch can compute with; two of float4 share a byte."""
+    return tensor.is_floating_point() and tensor.numel() > 0 and tensor.dtype != torch.float4_e2m1fn_x2
 
 
 def as_matrix(shape: Sequence[int]) -> tuple[int, int]:

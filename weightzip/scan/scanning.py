@@ -161,6 +161,7 @@ def read_tensors(source: Source) -> dict[str, Tensor]:
     if not _is_packed(Path(source)):
         return checkpoints.read(source).tensors
     with restoring.opened(source) as opened:
+        opened.check_kept(None)  # before anything is decoded
         return dict(opened.parts(silent))
 
 

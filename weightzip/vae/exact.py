@@ -30,6 +30,7 @@ _LN2 = 0.6931471805599453
 _TERMS = 14  # of the exponential's series on [-ln2 / 2, ln2 / 2]: the next is below 2^-60
 _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52  # of float64, whose powers of two are exact by construction
 _FARTHEST = 40.0  # exponents beyond are cut: their exponentials are too small, or too large, for the grid
+_EXACT_AS_THEY_ARE = (nn.ReLU, nn.LeakyReLU, nn.Dropout, nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ConstantPad1d, nn.Identity)
 _Linear = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -79,10 +80,14 @@ def _exact(module: nn.Module) -> nn.Module | None:
         return _ExactLayer(module)
     if isinstance(module, ChannelScale):
         return _ExactScale(module)
-    if isinstance(module, nn.GroupNorm):
+    if isinstance(module, nn.GroupNorm) and module.num_groups == 1:
         return _ExactNorm(module)
     function = _FUNCTIONS.get(type(module))
-    return _Function(function) if function is not None else None
+    if function is not None:
+        return _Function(function)
+    if not list(module.children()) and type(module) not in _EXACT_AS_THEY_ARE:
+        raise TypeError(f"{type(module).__name__} has no exact form; give it one in weightzip.vae.exact")
+    return None
 
 
 class _ExactLayer(nn.Module):

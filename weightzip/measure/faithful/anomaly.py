@@ -14,7 +14,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from weightzip.measure.faithful.nets import BATCH_SIZE, labelled_vae, loss, rmsprop, usual_vae
+from weightzip.measure.faithful.nets import BATCH_SIZE, LATENT, labelled_vae, rmsprop, usual_vae
 from weightzip.measure.faithful.pixels import NUM_DIGITS, Pixels, Splits
 from weightzip.measure.faithful.rows import Row
 from weightzip.measure.faithful.settings import Settings
@@ -72,7 +72,7 @@ def _run(splits: Splits, settings: Settings, digit: int, name: str, progress: Pr
     if name != _KNOWN:
         fitted, validation = fitted.unlabelled(), validation.unlabelled()
     seed = settings.seed
-    model = usual_vae(seed) if name == _USUAL else labelled_vae("dense", NUM_DIGITS - 1, seed)
+    model = usual_vae("dense", LATENT, seed) if name == _USUAL else labelled_vae("dense", NUM_DIGITS - 1, seed)
     trainer = _trainer(model, fitted, validation, seed)
     fit([trainer], settings.anomaly, f"without {digit}, {name}", progress)
     auc = roc_auc_score((splits.test.labels == digit).numpy(), scores(model, splits.test).numpy())
@@ -93,13 +93,18 @@ def scores(model: Family, pixels: Pixels) -> Tensor:
 
 
 def _trainer(model: Family, fitted: Pixels, validation: Pixels, seed: int) -> Trainer:
-    """Stopped by the loss on the validation images, whose noise is the same each time."""
+    """Stopped by the loss on the validation images, whose noise is the same each time.
+
+    The ELBO is that of a whole image, as the family adds it up: it is what images are judged by, so it may outweigh the labels.
+    """
     generator = torch.Generator().manual_seed(seed)
 
-    def draw() -> Tensor:
-        return loss(model, fitted.draw(BATCH_SIZE, generator).batch(), generator)
+    def loss() -> Tensor:
+        batch = fitted.draw(BATCH_SIZE, generator).batch()
+        return model.losses(batch, generator).total(batch.present, beta=1.0)
 
     def validate() -> float:
-        return float(loss(model, validation.batch(), torch.Generator().manual_seed(seed)))
+        batch = validation.batch()
+        return float(model.losses(batch, torch.Generator().manual_seed(seed)).total(batch.present, beta=1.0))
 
-    return Trainer(model, rmsprop(model.parameters()), draw, validate)
+    return Trainer(model, rmsprop(model.parameters()), loss, validate)

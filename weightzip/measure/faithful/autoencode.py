@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weightzip.measure.faithful.nets import usual_vae
 from weightzip.measure.faithful.pixels import SIZE, Pixels, Splits
 from weightzip.measure.faithful.settings import Schedule, Settings
 from weightzip.measure.faithful.training import Trainer, fit
@@ -24,6 +25,7 @@ from weightzip.vae.elbo import Losses
 from weightzip.vae.family import nothing_before
 
 LATENT = 100
+STRIDED = "strided"  # the dense family with the semi-supervised part's convolutions, which are far cheaper to train
 BATCH_SIZE = 32
 _NOISE = 0.1  # of all pixels in training
 _LEARNING_RATE, _LAST_RATE = 3e-3, 0.05  # the rate falls to this share of itself
@@ -43,13 +45,13 @@ class Trained:
 
 
 def autoencoders(splits: Splits, settings: Settings, progress: Progress) -> dict[str, Trained]:
-    """The dense, the convolutional and the squeezed family, trained on clean images."""
-    return _train(("dense", "conv", "squeezed"), splits, settings.seed, settings.autoencoder, 0.0, progress)
+    """The dense family, with convolutions of large strides as well, the convolutional and the squeezed one, on clean images."""
+    return _train(("dense", STRIDED, "conv", "squeezed"), splits, settings.seed, settings.autoencoder, 0.0, progress)
 
 
 def denoisers(splits: Splits, settings: Settings, progress: Progress) -> dict[str, Trained]:
-    """The dense and the convolutional family, trained to find clean images in noisy ones."""
-    return _train(("dense", "conv"), splits, settings.seed, settings.denoiser, settings.noise, progress)
+    """The same but for the squeezed one, trained to find clean images in noisy ones."""
+    return _train(("dense", STRIDED, "conv"), splits, settings.seed, settings.denoiser, settings.noise, progress)
 
 
 def noisy(values: Tensor, noise: float, generator: torch.Generator) -> Tensor:
@@ -80,12 +82,18 @@ def _losses(model: Family, values: Tensor, noise: float, generator: torch.Genera
 def _train(
     names: Sequence[str], splits: Splits, seed: int, schedule: Schedule, noise: float, progress: Progress
 ) -> dict[str, Trained]:
-    models = {name: build_family(name, Sizes(SIZE, LATENT, _HIDDEN), seed) for name in names}
+    models = {name: _build(name, seed) for name in names}
     trainers = [_trainer(model, splits, seed, noise, schedule.steps) for model in models.values()]
     stage = f"{', '.join(names)}{', noisy images' if noise else ''}"
     fit(trainers, replace(schedule, patience=schedule.steps), stage, progress)
     pairs = zip(models.items(), trainers, strict=True)
     return {name: Trained(model, trainer.steps, trainer.seconds) for (name, model), trainer in pairs}
+
+
+def _build(name: str, seed: int) -> Family:
+    return (
+        usual_vae("convolutional", LATENT, seed) if name == STRIDED else build_family(name, Sizes(SIZE, LATENT, _HIDDEN), seed)
+    )
 
 
 def _trainer(model: Family, splits: Splits, seed: int, noise: float, steps: int) -> Trainer:

@@ -54,13 +54,15 @@ def loss(model: Family, batch: Batch, generator: torch.Generator) -> Tensor:
     return (losses.reconstruction + losses.kl).mean() / SIZE + losses.besides
 
 
-def usual_vae(seed: int) -> DenseVAE:
-    """The dense network without the classifier, initialised from the seed alone."""
+def usual_vae(network: Network, latent: int, seed: int) -> DenseVAE:
+    """The network without the classifier, initialised from the seed alone: the dense family with other layers."""
+    build, width = _NETWORKS[network]
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator().manual_seed(seed)
-        body, decoder = _dense(LATENT)
-        model = DenseVAE(Sizes(SIZE, LATENT, _WIDTH), generator)
-        model.encoder, model.decoder = nn.Sequential(body, nn.Linear(_WIDTH, 2 * LATENT)), decoder
+        body, decoder = build(latent)
+        model = DenseVAE(Sizes(SIZE, latent, width), generator)
+        model.encoder, model.decoder = nn.Sequential(body, nn.Linear(width, 2 * latent)), decoder
+        xavier(model, torch.Generator().manual_seed(seed))  # for the convolutions
         initialise(model, generator)
     model.log_variance.data.fill_(_LOG_VARIANCE)
     return model

@@ -27,6 +27,7 @@ from weightzip.scan.ensemble import VALIDATION_SEEDS
 from weightzip.scan.faults import FAULTS, inject
 from weightzip.scan.ranges import Ranges
 from weightzip.scan.scanning import ENSEMBLE, read_tensors, scan
+from weightzip.scan.threshold import FEWEST
 from weightzip.threads import limited_threads
 
 TEST_SEEDS = range(VALIDATION_SEEDS.start)  # of the injected faults
@@ -98,7 +99,7 @@ def measure_scan(
 
             found.append(_Series(path, foreign, seed).measure(told))
     machine = Machine(machine_kind(), library_versions())
-    return ScanBenchmark(machine, date, time.monotonic() - start, threads or 0, SHARE, TEST_SEEDS[seed], tuple(found))
+    return ScanBenchmark(machine, date, time.monotonic() - start, threads or 0, SHARE, seed_of_copy(seed, 0), tuple(found))
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class _Series:
     def measure(self, told: Told) -> ScannedCheckpoint:
         tensors, foreign = read_tensors(self.path), read_tensors(self.foreign)
         blocks = len(Ranges.of(tensors))
+        if blocks < FEWEST:
+            raise UsageError(f"{self.path}: {blocks} blocks of weights are too few to measure, at least {FEWEST} are needed")
         copies = min(_MOST_COPIES, math.ceil(_EACH * len(FAULTS) / (SHARE * blocks)))
         scored = []
         for copy in range(copies):
@@ -140,7 +143,12 @@ class _Series:
         )
 
     def _seed(self, copy: int) -> int:
-        return TEST_SEEDS[self.seed * _MOST_COPIES + copy]
+        return seed_of_copy(self.seed, copy)
+
+
+def seed_of_copy(seed: int, copy: int) -> int:
+    """Of the faults in a copy."""
+    return TEST_SEEDS[(seed * _MOST_COPIES + copy) % len(TEST_SEEDS)]
 
 
 def _own_wz(path: Path) -> Mapping[str, Tensor]:

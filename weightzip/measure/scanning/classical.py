@@ -5,6 +5,7 @@ They learn from the same blocks as the families, without the worst twentieth, an
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ _SCORED = 8_192  # blocks at a time
 def classical_surprise(name: str, scanned: Scanned, seed: int) -> Tensor:
     """How odd each block is by one of `CLASSICAL`, [n], as `Detector.surprise`. Raises UsageError without scikit-learn."""
     blocks = ordinary(scanned, _SVM_BLOCKS if name == "One-Class SVM" else _BLOCKS, seed).values.double().numpy()
-    detector = _build(name, seed).fit(blocks)
+    with warnings.catch_warnings():  # figures that depend on each other are no news, and the library copes with them
+        warnings.filterwarnings("ignore", "The covariance matrix associated to your dataset is not full rank")
+        detector = _build(name, seed).fit(blocks)
     values = scanned.blocks.values.double().numpy()
     parts = [detector.score_samples(values[start : start + _SCORED]) for start in range(0, len(values), _SCORED)]
     raw = torch.from_numpy(-np.concatenate(parts)).float()
