@@ -13,7 +13,6 @@ from weightzip import checkpoint as checkpoints
 from weightzip import compressing, restoring, sampling
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import Target, keep_structured
-from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, TargetError
 from weightzip.files import check_output, is_folder
@@ -75,7 +74,7 @@ def compress(
     place = resolve_device(device)
     path = Path(source) if isinstance(source, (str, Path)) else None
     destination = Path(output) if output is not None else _default_destination(path)
-    if path is not None and _is_packed(path):
+    if path is not None and restoring.is_packed(path):
         raise CheckpointError(f"{path}: is a .wz file already; `weightzip restore {path}` gives its checkpoint back")
     origin = checkpoints.Origin.of(path)
     if not dry_run:
@@ -251,7 +250,7 @@ def test(file: str | Path, *, memory: int | None = None, progress: Progress = si
 
 def read_state(path: str | Path) -> dict[str, object]:
     """What a module loads, out of any checkpoint or .wz file: `checkpoint.module_state`."""
-    if _is_packed(Path(path)):
+    if restoring.is_packed(Path(path)):
         with restoring.opened(path) as opened:
             return opened.module_state()
     model = checkpoints.read(Path(path))
@@ -265,16 +264,6 @@ def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
 def _plain(source: object) -> object:
     """Any mapping as a dict, which is what a state dict's tree is made of."""
     return dict(source) if isinstance(source, Mapping) and not isinstance(source, dict) else source
-
-
-def _is_packed(path: Path) -> bool:
-    try:
-        if not path.is_file():  # a pipe would wait for somebody to write
-            return False
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):
-        return False  # reading the checkpoint will say what is wrong with it
 
 
 def _default_destination(path: Path | None) -> Path:

@@ -24,7 +24,7 @@ from weightzip.codec import (
     part_sizes,
     read_header,
 )
-from weightzip.container import Container, open_container
+from weightzip.container import MAGIC, Container, open_container
 from weightzip.errors import UsageError
 from weightzip.files import atomic_path, check_output, check_space
 from weightzip.folders import replaced_folder
@@ -45,6 +45,17 @@ class Restored:
     complete: bool
     num_tensors: int
     num_bytes: int
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file begins as a .wz file does."""
+    try:
+        if not path.is_file():  # a pipe would wait for somebody to write
+            return False
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return False  # reading the checkpoint will say what is wrong with it
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from weightzip import checkpoint as checkpoints
 from weightzip import restoring
-from weightzip.container import MAGIC
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, UsageError
 from weightzip.interface import JSON
@@ -158,21 +157,11 @@ def read_tensors(source: Source) -> dict[str, Tensor]:
     if not isinstance(source, (str, Path)):
         plain = dict(source) if isinstance(source, Mapping) else source
         return checkpoints.from_object(plain).tensors
-    if not _is_packed(Path(source)):
+    if not restoring.is_packed(Path(source)):
         return checkpoints.read(source).tensors
     with restoring.opened(source) as opened:
         opened.check_kept(None)  # before anything is decoded
         return dict(opened.parts(silent))
-
-
-def _is_packed(path: Path) -> bool:
-    try:
-        if not path.is_file():  # a pipe would wait for somebody to write
-            return False
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):
-        return False  # reading the checkpoint will say what is wrong with it
 
 
 def _scan(

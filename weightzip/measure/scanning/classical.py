@@ -1,4 +1,4 @@
-"""Detectors of scikit-learn on the very figures that the families see, at the library's own settings but for a neighbourhood.
+"""Detectors of scikit-learn on the very figures that the families see, at the library's own settings.
 
 They learn from the same blocks as the families, without the worst twentieth, and their scores are standardised alike.
 """
