@@ -22,6 +22,11 @@ class Chunks:
     values: Tensor
     padding: int
 
+    def standardisation(self) -> tuple[float, float]:
+        """Mean and deviation of all weights, with five digits: short to store, and what an encoder itself computes with."""
+        weights = self.values.reshape(-1)[: self.values.numel() - self.padding].double()
+        return float(f"{float(weights.mean()):.4e}"), float(f"{float(weights.std(correction=0)):.4e}") or 1.0
+
 
 def cut(tensors: Mapping[str, Tensor], chunk_size: int) -> Chunks:
     """Flatten all tensors in order into one sequence and cut it into chunks.

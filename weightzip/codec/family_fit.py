@@ -151,8 +151,7 @@ class FittedFamily:
 def fit(tensors: Mapping[str, Tensor], settings: VAESettings, device: str, progress: Progress = silent) -> FittedFamily:
     """Train a family on a model's tensors. Raises UsageError for settings that make no sense for them."""
     chunks, specs = _checked_chunks(tensors, settings)
-    num_weights = chunks.values.numel() - chunks.padding
-    offset, scale = standardisation(chunks.values.reshape(-1)[:num_weights])
+    offset, scale = chunks.standardisation()
     blocks = _blocks(chunks, specs, offset, scale)
     with limited_threads(1):  # the sums, and so the bytes, must not depend on how many there are
         family, history = train(blocks, settings, device=torch.device(device), progress=progress)
@@ -175,12 +174,6 @@ def fit(tensors: Mapping[str, Tensor], settings: VAESettings, device: str, progr
     magnitudes = {name: Magnitudes.of(tensor) for name, tensor in tensors.items()}
     notes = {"history": [asdict(epoch) for epoch in history]}
     return FittedFamily(tuple(specs), magnitudes, blocks, header, section, latents, decoders, family, notes)
-
-
-def standardisation(weights: Tensor) -> tuple[float, float]:
-    """Mean and deviation of all weights, with five digits: short to store, and what the encoder itself computes with."""
-    weights = weights.double()
-    return float(f"{float(weights.mean()):.4e}"), float(f"{float(weights.std(correction=0)):.4e}") or 1.0
 
 
 def _checked_chunks(tensors: Mapping[str, Tensor], settings: VAESettings) -> tuple[Chunks, list[TensorSpec]]:

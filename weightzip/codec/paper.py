@@ -63,7 +63,7 @@ class PaperCodec:
         num_weights = chunks.values.numel() - chunks.padding
         if too_many_latents(len(chunks.values), self.settings.latent, num_weights):
             raise UsageError(f"--latent {self.settings.latent} is too large for --chunk {self.settings.chunk}: {LATENT_LIMIT}")
-        offset, scale = _standardisation(chunks)
+        offset, scale = chunks.standardisation()
         blocks = (chunks.values - offset) / scale  # [n, chunk]
         # One thread: the sums, and so the bytes, must not depend on how many there are.
         with limited_threads(1):
@@ -83,17 +83,6 @@ class PaperCodec:
         latents, decoder = unpack(payload, header, num_chunks)
         values = decoder.decode(latents, scale=header.unit, offset=header.offset)
         return paste(Chunks(torch.from_numpy(values), header.padding), specs)
-
-
-def _standardisation(chunks: Chunks) -> tuple[float, float]:
-    """Mean and deviation of all weights, with five digits, as they are stored."""
-    weights = chunks.values.reshape(-1)[: chunks.values.numel() - chunks.padding].double()
-    return _short(float(weights.mean())), _short(float(weights.std(correction=0))) or 1.0
-
-
-def _short(number: float) -> float:
-    """Five significant digits: short to store, and what the encoder itself computes with."""
-    return float(f"{number:.4e}")
 
 
 def _pack(stored: Stored, padding: int, offset: float, scale: float, notes: dict[str, Any]) -> Payload:

@@ -9,6 +9,7 @@ A family is one file of `weightzip.vae.families` and one line of its registry.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +31,7 @@ class Sizes:
     tensors: int = 1
 
 
-class Family(nn.Module):
+class Family(nn.Module, ABC):
     """A variational autoencoder; the families differ in their networks and in what they override.
 
     name: on the command line and in files. defaults: the fields of `VAESettings` in which the family departs from the paper's,
@@ -57,13 +58,13 @@ class Family(nn.Module):
         """Units of a hidden layer where nobody says how many."""
         return 128
 
+    @abstractmethod
     def posterior(self, batch: Batch) -> Posterior:
         """q(z|x) of the blocks, [n, num_latents]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, latents: Tensor, tensor: Tensor, before: Tensor) -> Prediction:
         """p(x|z) of latents [n, num_latents], for blocks of the tensors [n], given the blocks before them [n, any, size]."""
-        raise NotImplementedError
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The negative ELBO of the blocks, in nats."""
