@@ -49,6 +49,9 @@ class Only(Family):
         super().__init__(Sizes(1, 1, 1), torch.Generator())
         self.decoder = decoder
 
+    def posterior(self, batch):
+        raise NotImplementedError
+
     def decode(self, latents, tensor, before):
         return Prediction(self.decoder(latents), torch.zeros(()))
 
