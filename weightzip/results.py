@@ -28,7 +28,7 @@ class Point:
 
     value, original: the task's metric of the restored and of the original weights. latent_ratio: the paper's accounting,
     which counts the latents alone; None without latents. relative_mse: against the original weights.
-    seconds: of encoding, training included.
+    seconds: of encoding, training included. command: a command line that measures this very point again; "" where none does.
     """
 
     method: str
@@ -40,6 +40,7 @@ class Point:
     latent_ratio: float | None
     relative_mse: float
     seconds: float
+    command: str = ""
 
     def to_json(self) -> dict[str, JSON]:
         """As in points.json, with these field names."""
@@ -47,11 +48,50 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How many weights lie in each of some bins of equal width between low and high, before and after coding."""
+
+    low: float
+    high: float
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorShare:
+    """What one tensor takes in a file, and what it lost.
+
+    coding: "lossy" or "exact". stored_bytes: of the sections' bytes those that are its own; what tensors share (the header,
+    tables, a decoder) belongs to none. relative_mse, max_abs_error: against the original, nan for tensors of no weights.
+    histogram: None for tensors of no weights.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    coding: str
+    num_elements: int
+    stored_bytes: float
+    relative_mse: float
+    max_abs_error: float
+    histogram: Histogram | None
+
+    @property
+    def bits_per_element(self) -> float:
+        """Bits of the file per element; 0 for an empty tensor."""
+        return 8 * self.stored_bytes / self.num_elements if self.num_elements else 0.0
+
+
+@dataclass(frozen=True)
 class StoredFile:
-    """Where the bytes of a point's file went: section_bytes sums to point.file_bytes, header included."""
+    """Where the bytes of a point's file went: section_bytes sums to point.file_bytes, header included.
+
+    tensors: one by one, in the checkpoint's order; empty where nobody looked (the baselines').
+    """
 
     point: Point
     section_bytes: dict[str, int]
+    tensors: tuple[TensorShare, ...] = ()
 
 
 @dataclass(frozen=True)
