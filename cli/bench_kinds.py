@@ -9,24 +9,28 @@ from click.core import ParameterSource
 
 from weightzip.errors import UsageError
 
-Kind = Literal["comparison", "synthetic", "families", "scan"]
+Kind = Literal["comparison", "synthetic", "families", "scan", "suite"]
 _CHOSEN_BY: dict[Kind, tuple[str, str]] = {
     "synthetic": ("synthetic", "--synthetic SIZE"),
     "families": ("families", "--families"),
     "scan": ("scanning", "--scan"),
+    "suite": ("suite", "--suite"),
 }
 _GOES_WITH: dict[str, tuple[str, tuple[Kind, ...]]] = {  # by the parameter's name: as it is written, and its kinds
-    "checkpoints": ("CHECKPOINT", ("comparison", "scan")),
+    "checkpoints": ("CHECKPOINT", ("comparison", "scan", "suite")),
     "snrs": ("--snr", ("comparison",)),
-    "peers": ("--peers", ("comparison",)),
+    "peers": ("--peers", ("comparison", "suite")),
     "lossless": ("--lossless", ("comparison", "synthetic")),
     "largest": ("--largest", ("synthetic",)),
     "dtype": ("--dtype", ("synthetic",)),
     "folder": ("--folder", ("synthetic",)),
-    "seed": ("--seed", ("synthetic", "families", "scan")),
-    "threads": ("--threads", ("comparison", "synthetic", "scan")),
-    "quick": ("--quick", ("families",)),
-    "table": ("--table", ("families",)),
+    "seed": ("--seed", ("synthetic", "families", "scan", "suite")),
+    "threads": ("--threads", ("comparison", "synthetic", "scan", "suite")),
+    "quick": ("--quick", ("families", "suite")),
+    "table": ("--table", ("families", "suite")),
+    "destination": ("-o", ("suite",)),
+    "models": ("--models", ("suite",)),
+    "force": ("-f", ("suite",)),
 }
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from weightzip.cli.completing import complete_checkpoint, complete_task
 from weightzip.cli.describe import compressed
+from weightzip.cli.expected import expected
 from weightzip.cli.options import (
+    WholeNumber,
     destination_option,
     device_option,
     force_option,
@@ -20,24 +24,36 @@ from weightzip.cli.options import (
 )
 from weightzip.cli.output import Output
 from weightzip.cli.progress import progress_bar
-from weightzip.cli.vae_options import VAECommand, vae_options, vae_settings
+from weightzip.cli.sections import SectionedCommand
+from weightzip.cli.vae_options import VAE_SECTION, vae_options, vae_settings
 
 if TYPE_CHECKING:
     from torch import nn
 
-_TORCHVISION = "torchvision:"
+_SECTIONS = {
+    "Target, one at most": ("ratio", "bpw", "max_error", "max_drop", "lossless"),
+    "With data": ("task", "adapt", "steps"),
+    "What is coded, and how": ("preset", "include", "exclude", "seed", "device", "threads"),
+    "Output": ("destination", "force", "no_verify", "dry_run"),
+    VAE_SECTION[0]: VAE_SECTION[1],
+}
 
 
-@click.command(cls=VAECommand)
-@click.argument("model")
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
+@click.argument("model", shell_complete=complete_checkpoint)
 @destination_option("The file to write.  [default: MODEL with the suffix .wz]")
 @click.option("--preset", type=click.Choice(["auto", "paper"]), default="auto", show_default=True, help="The codec.")
-@click.option("--ratio", type=float, metavar="R", help="Target: at most input/R bytes.")
-@click.option("--bpw", type=float, metavar="B", help="Target: at most B bits per weight, whole file.")
-@click.option("--max-error", type=float, metavar="E", help="Target: no weight is off by more than E.")
-@click.option("--max-drop", type=float, metavar="P", help="Target: the task's metric falls by at most P.")
-@click.option("--lossless", is_flag=True, help="Target: every bit comes back.")
-@click.option("--task", metavar="TASK", help="zoo:NAME or path/to/file.py:OBJECT; needed by --max-drop and --adapt.")
+@click.option("--ratio", type=float, metavar="R", help="At most input/R bytes.")
+@click.option("--bpw", type=float, metavar="B", help="At most B bits per weight, whole file.")
+@click.option("--max-error", type=float, metavar="E", help="No weight is off by more than E.")
+@click.option("--max-drop", type=float, metavar="P", help="The task's metric falls by at most P.")
+@click.option("--lossless", is_flag=True, help="Every bit comes back.")
+@click.option(
+    "--task",
+    metavar="TASK",
+    shell_complete=complete_task,
+    help="zoo:NAME or path/to/file.py:OBJECT; needed by --max-drop and --adapt.",
+)
 @click.option(
     "--adapt",
     type=click.Choice(["none", "calibrate", "finetune"]),
@@ -47,7 +63,7 @@ _TORCHVISION = "torchvision:"
 )
 @click.option(
     "--steps",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     metavar="N",
     help="Of an adaptation; 0: layer by layer, without training.  [default: 2500 to calibrate, 10000 to finetune]",
 )
@@ -58,7 +74,7 @@ _TORCHVISION = "torchvision:"
 @threads_option
 @force_option
 @click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
-@click.option("--dry-run", is_flag=True, help="Do everything but write; what is checked goes where temporary files go.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what size, time and memory to expect.")
 @output_options
 @vae_options
 def compress(
@@ -88,14 +104,16 @@ def compress(
     """Compress a checkpoint to one small .wz file.
 
     The smallest that meets the target; without a target, at the default quality. Give one target at most. MODEL is a
-    .pt, .pth, .bin, .ckpt or .safetensors file, a folder of safetensors shards with their index, or torchvision:NAME; it is
-    left as it is.
+    .pt, .pth, .bin, .ckpt or .safetensors file, or a folder around one, or around shards with their index; it is left as it
+    is. hf:ORG/NAME is a model of Hugging Face's hub (@REVISION may follow), torchvision:NAME one of torchvision.
 
     \b
     Examples:
       weightzip compress model.safetensors
-      weightzip compress model.pt -o small.wz --max-drop 0.5 --task evaluate.py:task
-      weightzip compress model.pt --adapt finetune --max-drop 1 --task mytask.py:task
+      weightzip compress hf:openai-community/gpt2
+      weightzip compress model.pt --ratio 20 --dry-run
+      weightzip compress model.pt --max-drop 0.5 --task evaluate.py:task
+      weightzip compress model.pt --adapt finetune --max-drop 1 --task my.py:task
       weightzip compress model.pt --exclude "*.bias" --exclude "head.*"
       weightzip compress model.pt --preset paper --seed 0
       weightzip compress model.pt --preset paper --family heteroskedastic
@@ -103,13 +121,10 @@ def compress(
     settings = vae_settings(preset, family, vae)
     import weightzip
 
-    source = _torchvision_model(model.removeprefix(_TORCHVISION), out) if model.startswith(_TORCHVISION) else Path(model)
-    if destination is None and not isinstance(source, Path):
-        destination = Path(f"{model.removeprefix(_TORCHVISION)}.wz")
-    with progress_bar(out) as progress:
+    with _source(model, destination, out, force=force or dry_run) as (source, target), progress_bar(out) as progress:
         summary = weightzip.compress(
             source,
-            destination,
+            target,
             preset=preset,
             ratio=ratio,
             bpw=bpw,
@@ -131,18 +146,33 @@ def compress(
             progress=progress,
         )
     summary["input"] = model
+    if dry_run:
+        out.result(summary, lambda: expected(summary))
+        out.message("dry run: nothing was written")
+        return
     out.result(summary, lambda: compressed(summary))
     sections = ", ".join(f"{name} {size:,}" for name, size in summary["sections"].items())
     out.detail(f"{summary['tensors']} tensors in {summary['seconds']:.1f} s; bytes by section: {sections}")
     if summary["note"]:
         out.message(summary["note"])
-    if dry_run:
-        out.message("dry run: nothing was written")
 
 
-def _torchvision_model(name: str, out: Output) -> nn.Module:
-    from weightzip.zoo.external import torchvision_model
+@contextlib.contextmanager
+def _source(
+    model: str, destination: Path | None, out: Output, *, force: bool
+) -> Iterator[tuple[Path | nn.Module, Path | None]]:
+    """What is to be compressed, and to which file; None for the source's own name with another suffix."""
+    from weightzip import remote
+    from weightzip.files import check_output
 
-    # torch draws a bar of its own while it downloads
-    with contextlib.nullcontext() if out.shows_progress else contextlib.redirect_stderr(io.StringIO()):
-        return torchvision_model(name)
+    if not remote.is_remote(model):
+        remote.check_local(model)
+        yield Path(model), destination
+        return
+    target = destination or remote.default_output(model)
+    check_output(target, force=force)  # before anything is downloaded
+    with contextlib.ExitStack() as stack:
+        # the libraries draw bars of their own while they download
+        with contextlib.nullcontext() if out.shows_progress else contextlib.redirect_stderr(io.StringIO()):
+            source = stack.enter_context(remote.fetched(model))
+        yield source, target

@@ -15,8 +15,10 @@ from weightzip.cli.options import destination_option, force_option, output_optio
 from weightzip.cli.output import Output
 from weightzip.cli.points import best_points, points_table
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.sections import SectionedCommand
 from weightzip.errors import OutputError
 from weightzip.folders import staged_folder
+from weightzip.progress import Meter, Progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +42,7 @@ class _Findings:
     zoo: Sequence[Point]
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @destination_option("The folder to write to.  [default: weightzip-demo]")
 @force_option
 @output_options
@@ -58,8 +60,8 @@ def demo(out: Output, destination: Path | None, force: bool) -> None:
     folder = destination if destination is not None else _FOLDER
     start = time.monotonic()
     _check(folder, force=force)
-    with staged_folder(folder) as staging:
-        found = _find(staging, out)
+    with staged_folder(folder) as staging, progress_bar(out) as progress:
+        found = _find(staging, out, progress)
     data = {
         "folder": str(folder),
         "picture": str(folder / _PICTURE),
@@ -84,7 +86,7 @@ def _check(folder: Path, *, force: bool) -> None:
         raise OutputError(f"{folder}: cannot be used: {error.strerror}; name another folder with -o") from error
 
 
-def _find(folder: Path, out: Output) -> _Findings:
+def _find(folder: Path, out: Output, progress: Progress) -> _Findings:
     from weightzip.cli import demo_steps as steps
     from weightzip.report import plot_points
     from weightzip.tasks import load_task
@@ -94,17 +96,18 @@ def _find(folder: Path, out: Output) -> _Findings:
     metric = load_task(f"zoo:{_MODEL}").metric
     original = steps.copy_checkpoint(_MODEL, folder)
     own = []
+    meter = Meter(progress, sum(each.seconds for each in steps.VARIANTS) + steps.CURVE_SECONDS + steps.OTHERS_SECONDS)
     for variant in steps.VARIANTS:
         out.message(f"{_MODEL}: {variant.method}, {variant.setting}; restored in a process of its own")
-        with progress_bar(out) as progress:
-            own.append(steps.there_and_back(original, variant, progress))
+        with meter.job(variant.setting, variant.seconds) as inner:
+            own.append(steps.there_and_back(original, variant, inner))
     out.message(f"{_MODEL}: the default codec and the baselines over their ranges of settings")
-    with progress_bar(out) as progress:
-        curve = steps.curve(original, progress)
+    with meter.job("measuring", steps.CURVE_SECONDS) as inner:
+        curve = steps.curve(original, inner)
     plot_points([*own, *curve], folder / _PICTURE, f"{_MODEL}: accuracy against size", metric=metric)
     out.message("the zoo's other models at the default quality")
-    with progress_bar(out) as progress:
-        others = steps.default_quality([name for name in names() if name != _MODEL], folder, progress)
+    with meter.job("compressing", steps.OTHERS_SECONDS) as inner:
+        others = steps.default_quality([name for name in names() if name != _MODEL], folder, inner)
     return _Findings(metric, own, curve, others)
 
 

@@ -20,7 +20,7 @@ from weightzip.api import read_state
 from weightzip.errors import WeightzipError
 from weightzip.files import atomic_path
 from weightzip.measure import quick_curve
-from weightzip.progress import Progress, ProgressEvent
+from weightzip.progress import Meter, Progress
 from weightzip.results import AUTO, PAPER, Point
 from weightzip.summary import Summary
 from weightzip.tasks import evaluate_state, load_task
@@ -31,20 +31,24 @@ _PACKAGE_ROOT = Path(weightzip.__file__).parent.parent
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compress. tag: what its files are called by."""
+    """One way to compress. tag: what its files are called by. seconds: roughly what it takes, for a progress bar."""
 
     method: str
     setting: str
     tag: str
+    seconds: float
     preset: str = "auto"
     max_drop: float | None = None
 
 
 VARIANTS = (
-    Variant(AUTO, "default quality", "default"),
-    Variant(AUTO, "at most 1 point lost", "max-drop-1", max_drop=1.0),
-    Variant(PAPER, "latent 64", "paper", preset="paper"),
+    Variant(AUTO, "default quality", "default", 12),
+    Variant(AUTO, "at most 1 point lost", "max-drop-1", 50, max_drop=1.0),
+    Variant(PAPER, "latent 64", "paper", 45, preset="paper"),
 )
+_BACK_SECONDS = 8  # of them, to restore and evaluate
+CURVE_SECONDS = 45
+OTHERS_SECONDS = 15
 
 
 def copy_checkpoint(name: str, folder: Path) -> Path:
@@ -61,17 +65,20 @@ def there_and_back(original: Path, variant: Variant, progress: Progress) -> Poin
     file = original.with_name(f"{original.stem}-{variant.tag}.wz")
     restored = original.with_name(f"{original.stem}-{variant.tag}-restored.safetensors")
     needs_task = variant.max_drop is not None
-    summary = weightzip.compress(
-        original,
-        file,
-        preset=variant.preset,
-        max_drop=variant.max_drop,
-        task=task if needs_task else None,
-        force=True,
-        progress=progress,
-    )
-    _restore_alone(file, restored)
-    return _point(variant.method, variant.setting, summary, task, original, restored)
+    meter = Meter(progress, variant.seconds)
+    with meter.job("compressing", variant.seconds - _BACK_SECONDS) as inner:
+        summary = weightzip.compress(
+            original,
+            file,
+            preset=variant.preset,
+            max_drop=variant.max_drop,
+            task=task if needs_task else None,
+            force=True,
+            progress=inner,
+        )
+    with meter.job("restoring", _BACK_SECONDS):
+        _restore_alone(file, restored)
+        return _point(variant.method, variant.setting, summary, task, original, restored)
 
 
 def curve(original: Path, progress: Progress) -> list[Point]:
@@ -82,10 +89,11 @@ def curve(original: Path, progress: Progress) -> list[Point]:
 def default_quality(names: Sequence[str], folder: Path, progress: Progress) -> list[Point]:
     """Zoo models at the default quality; the file itself is what is evaluated."""
     points = []
-    for number, name in enumerate(names):
-        progress(ProgressEvent("compressing", number, len(names), name))
+    meter = Meter(progress, len(names))
+    for name in names:
         checkpoint, file = entry(name).checkpoint, folder / f"{name}.wz"
-        summary = weightzip.compress(checkpoint, file, force=True)
+        with meter.job(name, 1) as inner:
+            summary = weightzip.compress(checkpoint, file, force=True, progress=inner)
         points.append(_point(name, "default quality", summary, f"zoo:{name}", checkpoint, file))
     return points
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,14 @@ def compressed(summary: Summary) -> Iterator[str]:
     """What compressing came to, in a few lines."""
     yield (
         f"{summary['input']} -> {summary['output']}: {summary['input_bytes']:,} -> {summary['file_bytes']:,} bytes, "
-        f"{_change(summary['ratio'])} ({summary['bits_per_weight']:.2f} bits per weight)"
+        f"{change(summary['ratio'])} ({summary['bits_per_weight']:.2f} bits per weight)"
     )
     yield from both_ratios(summary)
     yield from quality(summary)
 
 
-def _change(ratio: float) -> str:
+def change(ratio: float) -> str:
+    """How a ratio is told in words, whichever way the size went."""
     if ratio == 0:
         return "for tensors without values"
     return f"{times(ratio)} smaller" if ratio >= 1 else f"{times(1 / ratio)} larger"
@@ -66,12 +68,26 @@ def sections_table(summary: Summary) -> Table:
 
 
 def tensors_table(summary: Summary) -> Table:
-    """The tensors, in the source's order."""
-    table = new_table("tensor", "restored bytes", "shape", "dtype", "coding")
+    """What the tensors take, in the source's order, and what all of them share: together the file."""
+    table = new_table("tensor", "stored", "bits/weight", "restored", "shape", "dtype", "coding")
+    before = 0.0
     for tensor in summary["tensor_list"]:
         shape = "x".join(map(str, tensor["shape"])) or "scalar"
-        table.add_row(printable(tensor["name"]), f"{tensor['bytes']:,}", shape, tensor["dtype"], tensor["coding"])
+        stored, elements = tensor["stored_bytes"] or 0.0, math.prod(tensor["shape"])
+        bits = f"{8 * stored / elements:.2f}" if elements else "-"
+        # Rounded so that the column adds up: whole numbers stay what they are.
+        size = f"{_nearest(before + stored) - _nearest(before):,}"
+        before += stored
+        table.add_row(printable(tensor["name"]), size, bits, f"{tensor['bytes']:,}", shape, tensor["dtype"], tensor["coding"])
+    table.add_row("shared by all", f"{summary['file_bytes'] - _nearest(before):,}", *[""] * 5)
+    table.add_section()
+    bits = f"{summary['bits_per_weight']:.2f}" if summary["weights"] else "-"
+    table.add_row("all", f"{summary['file_bytes']:,}", bits, f"{summary['input_bytes']:,}", "", "", "")
     return table
+
+
+def _nearest(value: float) -> int:
+    return math.floor(value + 0.5)
 
 
 def new_table(*columns: str, texts: int = 1, title: str | None = None) -> Table:
@@ -79,7 +95,7 @@ def new_table(*columns: str, texts: int = 1, title: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, column in enumerate(columns):
         if number < texts:
             table.add_column(column, overflow="fold")

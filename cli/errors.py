@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from weightzip.cli.output import Output
+from weightzip.cli.usage import describe_usage
 from weightzip.errors import WeightzipError, is_out_of_memory
 
 _FAILED = 1
@@ -70,6 +71,8 @@ def _describe(error: BaseException) -> tuple[str, int]:
     match error:
         case WeightzipError():
             return str(error), error.exit_code
+        case click.UsageError():
+            return describe_usage(error), error.exit_code
         case click.ClickException():
             return error.format_message(), error.exit_code
         case _ if is_out_of_memory(error):

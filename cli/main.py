@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import click
 
 from weightzip import __version__
 from weightzip.cli.bench import bench
+from weightzip.cli.completion import completion
 from weightzip.cli.compress import compress
 from weightzip.cli.demo import demo
 from weightzip.cli.errors import Interrupts, explain
@@ -33,19 +35,21 @@ def main() -> None:
 
     \b
     Examples:
-      weightzip compress model.safetensors     writes model.wz
-      weightzip restore model.wz               gives the checkpoint back
-      weightzip demo                           shows all of it on models that come along
+      weightzip compress model.safetensors    writes model.wz
+      weightzip restore model.wz              gives the checkpoint back
+      weightzip demo                          shows all of it on a few models
     """
 
 
-for _command in (compress, restore, sample, info, test, scan, report, bench, zoo, demo):
+for _command in (compress, restore, sample, info, test, scan, report, bench, zoo, demo, completion):
     main.add_command(_command)
 
 
 def run() -> None:
     """The console script."""
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    gc.freeze()  # at the end of a process that has imported torch, Python would look through all of it for half a second
+    sys.exit(code)
 
 
 def execute(arguments: Sequence[str]) -> int:

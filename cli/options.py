@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,26 @@ import click
 from weightzip.cli.output import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
-SEED = click.IntRange(0, 2**32 - 1)
+PATH = click.Path(path_type=Path, readable=False)  # the library says better what is wrong
+
+
+class WholeNumber(click.types.IntParamType):
+    """A whole number within bounds; unlike click.IntRange it leaves them out of the help, where they say little."""
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number. Raises click.BadParameter."""
+        with contextlib.suppress(ValueError):
+            number = int(value)
+            if self._least <= number and (self._most is None or number <= self._most):
+                return number
+        range_ = f"{self._least} or more" if self._most is None else f"from {self._least} to {self._most}"
+        raise click.BadParameter(f"{value!r} is not a whole number, {range_}.", ctx, param)
+
+
+SEED = WholeNumber(0, 2**32 - 1)
 _UNITS = {"": 1, "b": 1} | {
     prefix + suffix: base**power
     for power, prefix in enumerate("kmgt", start=1)
@@ -24,8 +43,8 @@ _UNITS = {"": 1, "b": 1} | {
 def output_options(command: Command) -> Command:
     """How the command answers: kept in its Output, which it is given as its first argument."""
     command = _flag("--no-progress", help_text="No progress bar.")(command)
-    command = _flag("--json", help_text="Print one JSON value and nothing else.")(command)
-    command = _flag("-v", "--verbose", help_text="Say more, and show tracebacks.")(command)
+    command = _flag("--json", help_text="Print one JSON value to stdout and nothing else.")(command)
+    command = _flag("-v", "--verbose", help_text="Say more: each stage, details, tracebacks.")(command)
     command = _flag("-q", "--quiet", help_text="Say nothing but errors.")(command)
     return click.pass_obj(command)  # type: ignore[return-value]  # it returns what it was given, wrapped
 
@@ -56,7 +75,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what exists.")
 seed_option = click.option("--seed", metavar="N", type=SEED, default=0, help="Of all randomness.  [default: 0]")
 threads_option = click.option(
-    "--threads", metavar="N", type=click.IntRange(min=1), help="Threads to compute with.  [default: one per core]"
+    "--threads", metavar="N", type=WholeNumber(1), help="Threads to compute with.  [default: one per core]"
 )
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."

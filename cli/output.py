@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,9 +18,12 @@ import click
 from weightzip.interface import JSON
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 _PIPED_WIDTH = 200  # columns of a table that is not shown on a terminal
+_LEAST_TEXT = 10  # columns of words, which are folded
+_ENDLESS = 10_000
 
 
 @dataclass
@@ -32,16 +37,26 @@ class Output:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether someone is there to see a progress bar."""
-        return sys.stderr.isatty() and not self.quiet and not self.no_progress
+        """Whether someone is there to see a progress bar, on a terminal that can draw one."""
+        able = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        return able and not self.quiet and not self.no_progress
 
     def result(self, data: JSON, human: Callable[[], Iterable[str | Table]]) -> None:
         """A command's answer, on stdout: `data` as JSON where that was asked for, otherwise what `human` gives."""
         if self.json:
             _say(json.dumps(_finite(data), allow_nan=False), sys.stdout)
         elif not self.quiet:
-            for part in human():
-                _say(printable(part) if isinstance(part, str) else _rendered(part).removesuffix("\n"), sys.stdout)
+            self._answer(human())
+
+    def _answer(self, parts: Iterable[str | Table]) -> None:
+        """On stdout; tables stand apart."""
+        follows_text, follows_table = False, False
+        for part in parts:
+            text = isinstance(part, str)
+            if follows_table or (follows_text and not text):
+                _say("", sys.stdout)
+            follows_text, follows_table = text, not text
+            _tell(part, sys.stdout) if isinstance(part, str) else _say(_rendered(part), sys.stdout)
 
     def message(self, text: str) -> None:
         """Something worth knowing, on stderr."""
@@ -55,7 +70,7 @@ class Output:
 
     def error(self, text: str) -> None:
         """What is said even when quiet, on stderr."""
-        _say(printable(text), sys.stderr)
+        _tell(text, sys.stderr)
 
     def trace(self, error: BaseException) -> None:
         """Where an error comes from, for those who asked for more, on stderr."""
@@ -72,9 +87,26 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def no_color() -> bool:
+    """Whether the user wants none: https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def _say(text: str, stream: TextIO) -> None:
     """A line on a stream; characters that it cannot show are written out."""
-    click.echo(text.encode(stream.encoding or "ascii", "backslashreplace"), file=stream)
+    encoding = stream.encoding or "ascii"
+    # As text: on a terminal that shows a progress bar, stderr is a stand-in, which puts lines above the bar.
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, color=True)
+
+
+def _tell(text: str, stream: TextIO) -> None:
+    """A sentence on a stream; on a terminal broken between words, and continued a little further in."""
+    line, width = printable(text), shutil.get_terminal_size().columns
+    if stream.isatty() and len(line) > width:
+        margin = " " * (len(line) - len(line.lstrip()))
+        wrapper = textwrap.TextWrapper(width, margin, f"{margin}  ", break_long_words=False, break_on_hyphens=False)
+        line = wrapper.fill(line.strip())
+    _say(line, stream)
 
 
 def _rendered(table: Table) -> str:
@@ -84,12 +116,26 @@ def _rendered(table: Table) -> str:
         markup=False,
         highlight=False,
         emoji=False,
-        color_system=None if os.environ.get("NO_COLOR") else "auto",  # rich by itself would still set text in bold
+        color_system=None if no_color() else "auto",  # rich by itself would still set text in bold
         width=None if sys.stdout.isatty() else _PIPED_WIDTH,
     )
+    console.width = max(console.width, _least_width(table, console))
     with console.capture() as capture:
         console.print(table)
-    return capture.get()
+    return "\n".join(line.rstrip() for line in capture.get().strip("\n").split("\n"))
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Columns that it takes so that no figure is cut; where there are fewer, the terminal wraps the lines."""
+    from rich.measure import Measurement
+
+    texts = [column for column in table.columns if not column.no_wrap]
+    for column in texts:
+        column.max_width = _LEAST_TEXT
+    least = Measurement.get(console, console.options.update(width=_ENDLESS), table).maximum
+    for column in texts:
+        column.max_width = None
+    return least
 
 
 def _finite(data: JSON) -> JSON:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weightzip.cli.completing import complete_checkpoint, complete_task
 from weightzip.cli.describe import WHOLE_FILE, new_table, times
 from weightzip.cli.options import PATH, device_option, force_option, output_options, seed_option
 from weightzip.cli.output import Output
 from weightzip.cli.points import best_points, points_table
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.sections import SectionedCommand
 from weightzip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,16 +23,25 @@ if TYPE_CHECKING:
     from weightzip.report import FamilyReport, Report
     from weightzip.results import FamilyRow
 
+_LONGEST_NAME = 80  # characters of a folder that nobody named
 
-@click.command()
-@click.argument("model", type=PATH)
-@click.option("--task", metavar="TASK", required=True, help="zoo:NAME or path/to/file.py:OBJECT.")
+
+@click.command(cls=SectionedCommand)
+@click.argument("model", type=PATH, shell_complete=complete_checkpoint)
+@click.option("--task", metavar="TASK", required=True, shell_complete=complete_task, help="zoo:NAME or path/to/file.py:OBJECT.")
 @click.option("-o", "--output", "folder", type=PATH, help="Where to write.  [default: MODEL-report, in this folder]")
 @click.option(
     "--adapt",
     type=click.Choice(["none", "calibrate", "finetune"]),
     help="Show adaptations up to this one, as far as the task has data.  [default: finetune]",
 )
+@click.option(
+    "--only",
+    metavar="'METHOD[, SETTING]'",
+    multiple=True,
+    help="Measure nothing else, as the report names it; may be repeated. The paper's study is left out but for its METHOD.",
+)
+@click.option("--keep", is_flag=True, help="Keep the .wz file of every point in the report's folder, each fit for restore.")
 @click.option("--families", is_flag=True, help="Compare the families of autoencoders instead, at equal bytes.")
 @click.option("--ratio", type=float, metavar="R", help="With --families: of all files.  [default: 10]")
 @seed_option
@@ -43,6 +54,8 @@ def report(
     task: str,
     folder: Path | None,
     adapt: str | None,
+    only: tuple[str, ...],
+    keep: bool,
     families: bool,
     ratio: float | None,
     seed: int,
@@ -58,25 +71,46 @@ def report(
     \b
     Examples:
       weightzip report model.pt --task evaluate.py:task -o report
+      weightzip report model.pt --task my.py:task --only 'weightzip auto' --keep
       weightzip report model.pt --task evaluate.py:task --families --ratio 8
     """
-    target = folder if folder is not None else Path(f"{model.stem}-report")
+    target = folder if folder is not None else _default_folder(model, only)
     if families:
         if adapt is not None:
             raise UsageError("--adapt and --families are reports of their own; ask for one after the other")
+        if only or keep:
+            raise UsageError("--only and --keep are for reports of points; ask for them without --families")
         _report_families(out, model, task, target, 10.0 if ratio is None else ratio, seed, device, force)
         return
     if ratio is not None:
         raise UsageError("--ratio is for --families; other reports show every ratio")
     from weightzip.report import make_report
 
-    level = adapt or "finetune"
     with progress_bar(out) as progress:
-        made = make_report(model, task, target, seed=seed, device=device, force=force, adapt=level, progress=progress)
+        made = make_report(
+            model,
+            task,
+            target,
+            seed=seed,
+            device=device,
+            force=force,
+            adapt=adapt or "finetune",
+            only=only,
+            keep=keep,
+            progress=progress,
+        )
     out.result([point.to_json() for point in made.points], lambda: _tables(made))
     for reason in made.left_out:
         out.message(f"left out: {reason}")
-    out.message(f"{made.directory}: report.html, curve.png and points.json, made in {made.seconds:.0f} s")
+    files = f"report.html, curve.png and points.json{f', {len(made.points)} .wz files in files' if keep else ''}"
+    out.message(f"{made.directory}: {files}, made in {made.seconds:.0f} s")
+
+
+def _default_folder(model: Path, only: tuple[str, ...]) -> Path:
+    """In this folder; a part of a report goes beside the whole."""
+    from weightzip.results import slug
+
+    return Path("-".join([f"{model.stem}-report", *map(slug, only)])[:_LONGEST_NAME])
 
 
 def _report_families(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weightzip.cli.completing import complete_packed, complete_task
 from weightzip.cli.describe import new_table
 from weightzip.cli.options import (
     PATH,
+    WholeNumber,
     destination_option,
     force_option,
     memory_option,
@@ -20,6 +22,7 @@ from weightzip.cli.options import (
 )
 from weightzip.cli.output import Output, printable
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
     from weightzip.sampling import Sampled
 
 
-@click.command()
-@click.argument("file", type=PATH)
-@click.option("-n", "--count", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="How many draws.")
+@click.command(cls=SectionedCommand)
+@click.argument("file", type=PATH, shell_complete=complete_packed)
+@click.option("-n", "--count", metavar="N", type=WholeNumber(1), default=1, show_default=True, help="How many draws.")
 @click.option(
     "--temperature",
     metavar="T",
@@ -38,7 +41,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the noise is multiplied by; 0 gives the restored weights.",
 )
-@click.option("--task", metavar="TASK", help="zoo:NAME or path/to/file.py:OBJECT; measures the restored weights and each draw.")
+@click.option(
+    "--task",
+    metavar="TASK",
+    shell_complete=complete_task,
+    help="zoo:NAME or path/to/file.py:OBJECT; measures the restored weights and each draw.",
+)
 @destination_option(
     "The file to write; its suffix chooses the format. Of several draws, the name before -1, -2, and so on."
     "  [default: beside FILE, the source's name with -sample]"
@@ -72,9 +80,9 @@ def sample(
       weightzip sample model.wz -n 5 --seed 1 -o draws/model.safetensors
       weightzip sample model.wz -n 10 --temperature 2 --task mytask.py:task
     """
-    from weightzip import api
-
     with progress_bar(out) as progress:
+        from weightzip import api
+
         sampled = api.sample_to(
             file,
             destination,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weightzip.cli.completing import complete_scan_family, complete_weights
 from weightzip.cli.describe import new_table
 from weightzip.cli.options import (
     PATH,
@@ -20,6 +21,7 @@ from weightzip.cli.options import (
 )
 from weightzip.cli.output import Output, printable
 from weightzip.cli.progress import progress_bar
+from weightzip.cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,11 +31,22 @@ if TYPE_CHECKING:
 _MOST_LISTED = 30
 
 
-@click.command()
-@click.argument("model", type=PATH)
-@click.option("--against", metavar="OLD", type=PATH, help="An earlier checkpoint, or its .wz file: scan what has changed.")
+@click.command(cls=SectionedCommand)
+@click.argument("model", type=PATH, shell_complete=complete_weights)
 @click.option(
-    "--family", metavar="NAME", default="ensemble", show_default=True, help="A family of autoencoders, or all together."
+    "--against",
+    metavar="OLD",
+    type=PATH,
+    shell_complete=complete_weights,
+    help="An earlier checkpoint, or its .wz file: scan what has changed.",
+)
+@click.option(
+    "--family",
+    metavar="NAME",
+    default="ensemble",
+    show_default=True,
+    shell_complete=complete_scan_family,
+    help="A family of autoencoders, or all together.",
 )
 @click.option("--fail-on-flag", is_flag=True, help="Exit with 1 if a block is flagged.")
 @destination_option("Draw a picture, a PNG file.")
@@ -68,16 +81,20 @@ def scan(
       weightzip scan model.safetensors --against model.wz --fail-on-flag --json
     """
     from weightzip.files import check_output
-    from weightzip.scan import draw_scan
-    from weightzip.scan import scan as scan_model
 
     if destination is not None:
         check_output(destination, sources=[path for path in (model, against) if path is not None], force=force)
     with progress_bar(out) as progress:
+        from weightzip.scan import draw_scan
+        from weightzip.scan import scan as scan_model
+
         found = scan_model(model, against, family, seed=seed, device=device, threads=threads, progress=progress)
     if destination is not None:
         draw_scan(found, destination, model.name)
     out.result(found.to_json(), lambda: _tell(found, model))
+    if len(found.weights) > 1:
+        shares = ", ".join(f"{name} {weight:.2f}" for name, weight in found.weights.items())
+        out.detail(f"weights of the families and their means: {shares}")
     for note in found.notes:
         out.message(f"{model}: {note}")
     if fail_on_flag and found.flagged:

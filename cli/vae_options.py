@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weightzip.cli.completing import complete_family
 from weightzip.cli.options import Command
 from weightzip.errors import UsageError
 
@@ -51,24 +52,14 @@ VAE_OPTIONS = (
 )
 
 
-class VAECommand(click.Command):
-    """Lists the settings in a section of their own at the end of its help."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write both sections."""
-        names = {"family", *(option.name for option in VAE_OPTIONS)}
-        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        for title, in_section in (("Options", False), ("Settings of the paper preset", True)):
-            records = [option.get_help_record(ctx) for option in options if (option.name in names) == in_section]
-            with formatter.section(title):
-                formatter.write_dl([record for record in records if record is not None])
+VAE_SECTION = ("Settings of the paper preset", ("family", *(option.name for option in VAE_OPTIONS)))
 
 
 def family_option(command: Command) -> Command:
     """Add --family."""
     names = "dense, conv, squeezed, heteroskedastic, conditioned, labelled or causal"
     text = f"The family of autoencoders: {names}; others than dense have defaults of their own.  [default: dense]"
-    return click.option("--family", metavar="NAME", help=text)(command)
+    return click.option("--family", metavar="NAME", shell_complete=complete_family, help=text)(command)
 
 
 def vae_options(command: Command) -> Command:

@@ -16,13 +16,18 @@ search finds the symbols, which ANS codes in streams. The paper's preset cuts ch
     baselines/   what people use today                tasks/      what a checkpoint is for, as a number
     measure/     every method, timed, on disk         report/     curves, tables, plots, the HTML page
     adapt/       latents trained on loss and bits     scan/       blocks of weights that do not belong
+    estimating/  what to expect, from a sample
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)
     >>> weightzip.restore("example.wz")["weight"].shape
     torch.Size([64, 64])
+    >>> with weightzip.open("example.wz") as file:  # tensor by tensor
+    ...     file.shape("weight")
+    (64, 64)
 
-Importing this package costs nothing: torch is imported at the first use of a verb.
+`weightzip.hub` packs and restores the folders of Hugging Face's libraries. Importing this package costs nothing: torch is
+imported at the first use of a verb.
 """
 
 from __future__ import annotations
@@ -35,13 +40,31 @@ from weightzip.errors import WeightzipError
 
 if TYPE_CHECKING:
     from weightzip.api import compress, info, load_into, restore, sample, test
+    from weightzip.reading import Reader, open
     from weightzip.summary import Summary
     from weightzip.vae import VAESettings
 
 __version__ = "0.1.0"
-__all__ = ["Summary", "VAESettings", "WeightzipError", "compress", "info", "load_into", "restore", "sample", "test"]
+__all__ = [
+    "Reader",
+    "Summary",
+    "VAESettings",
+    "WeightzipError",
+    "compress",
+    "info",
+    "load_into",
+    "open",
+    "restore",
+    "sample",
+    "test",
+]
 
-_HOMES = {"Summary": "weightzip.summary", "VAESettings": "weightzip.vae"}
+_HOMES = {
+    "Reader": "weightzip.reading",
+    "Summary": "weightzip.summary",
+    "VAESettings": "weightzip.vae",
+    "open": "weightzip.reading",
+}
 
 
 # Installed, `cli` and `zoo` are parts of this package; in a source checkout, where `python -m weightzip` finds this folder

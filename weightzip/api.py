@@ -14,11 +14,12 @@ from weightzip import compressing, restoring, sampling
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import Target, keep_structured
 from weightzip.devices import resolve_device
-from weightzip.errors import CheckpointError, TargetError
+from weightzip.errors import CheckpointError
+from weightzip.estimating import estimate
 from weightzip.files import check_output, is_folder
-from weightzip.interface import JSON
-from weightzip.planning import Request, plan
-from weightzip.progress import Progress, silent
+from weightzip.planning import Inputs, Request
+from weightzip.progress import Meter, Progress, silent
+from weightzip.remote import takes_remote
 from weightzip.restoring import Restored
 from weightzip.sampling import Draws, Sampled
 from weightzip.summary import Summary, summarise
@@ -29,6 +30,7 @@ from weightzip.vae import VAESettings
 Source = str | Path | nn.Module | Mapping[str, object]
 
 
+@takes_remote
 def compress(
     source: Source,
     output: str | Path | None = None,
@@ -55,7 +57,8 @@ def compress(
 ) -> Summary:
     """Write the smallest .wz file that meets the target, and say what it holds.
 
-    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is.
+    source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is. hf:ORG/NAME is a model
+    of Hugging Face's hub, torchvision:NAME one of torchvision; see `weightzip.snapshots` and `weightzip.remote`.
     output: by default the source's name with the suffix .wz, in the current folder for objects.
     At most one target: ratio (at least), bpw (bits per weight of the whole file, at most), max_error (of any weight),
     max_drop (of the task's metric), lossless; none asks for the default quality.
@@ -63,8 +66,8 @@ def compress(
     smaller file; "finetune" trains them on the task's own loss. Both need a task, and are kept in `<output>.run` on the way, so
     that the same call goes on after an interrupt. steps: of the optimiser; by default 2,500 and 10,000.
     include, exclude: patterns of the weights that may be coded lossily, and of those that may not.
-    vae: settings of the paper preset; `seed` overrides theirs. dry_run: do everything but leave a file behind. verify: decode
-    what was written, and compare, before the file gets its name.
+    vae: settings of the paper preset; `seed` overrides theirs. dry_run: write nothing, but say what to expect, from a sample of
+    the weights: a `weightzip.estimating.Estimate`. verify: decode what was written, and compare, before the file gets its name.
     Raises a WeightzipError; then nothing is written.
     """
     start = time.monotonic()
@@ -77,34 +80,25 @@ def compress(
     if path is not None and restoring.is_packed(path):
         raise CheckpointError(f"{path}: is a .wz file already; `weightzip restore {path}` gives its checkpoint back")
     origin = checkpoints.Origin.of(path)
-    if not dry_run:
-        check_output(destination, sources=origin.files, force=force)
+    check_output(destination, sources=origin.files, force=force or dry_run)
     job = load_task(task) if isinstance(task, str) else task
+    named = {"source": str(path) if path is not None else type(source).__name__, "output": str(destination)}
     with limited_threads(threads), compressing.telling(str(path or "the source")):
+        Meter(progress, 1.0).begin("reading")
         model = checkpoints.read(path) if path is not None else checkpoints.from_object(_plain(source))
         if include or exclude:
             model = replace(model, weights=compressing.select(model, _patterns(include), _patterns(exclude)))
         model = model if lossless else keep_structured(model, target.exact_bits(model))
-        measure = _measure(job, model) if job is not None else None
-        saved = None if dry_run else _run_file(destination)
-        codec_plan = plan(request, model, job, measure, seed=seed, device=place, saved=saved, force=force, progress=progress)
-        with compressing.output_path(destination, force=force, dry_run=dry_run) as temporary:
-            written = compressing.write(model, codec_plan, temporary, progress, digests=verify)
-            origin.check()
-            if verify:
-                compressing.verify(temporary, written, destination, progress)
-            metric = _metric(job, model, compressing.restored(temporary, destination), max_drop) if job is not None else None
-    summary = summarise(
-        written.header,
-        written.section_bytes,
-        source=str(path) if path is not None else type(source).__name__,
-        output=str(destination),
-        seconds=time.monotonic() - start,
-    )
-    summary["metric"] = metric
-    summary["note"] = codec_plan.note
-    if saved is not None and adapt != "none" and steps != 0:
-        saved.unlink(missing_ok=True)  # no sooner than the file that it was for is there
+        inputs = Inputs(request, model, job, _measure(job, model) if job is not None else None, seed, place)
+        if dry_run:
+            told = estimate(inputs, start, **named, progress=progress)
+            told["note"] = "; ".join(filter(None, [told["note"], "" if force else _in_the_way(destination)]))
+            return told
+        made = compressing.compress(inputs, destination, origin, verify=verify, force=force, progress=progress)
+    sizes = made.written.section_bytes
+    summary = summarise(made.written.header, sizes, **named, seconds=time.monotonic() - start, stored=made.stored)
+    summary["metric"] = made.metric
+    summary["note"] = made.note
     return summary
 
 
@@ -128,9 +122,14 @@ def restore(
     with limited_threads(threads), restoring.opened(file) as opened:
         if tensor is None:
             opened.check_kept(memory)  # before anything is written
+        meter = Meter(progress, float(output is not None) + float(tensor is None))
         if output is not None:
-            restoring.write(opened, Path(output), tensor, memory, force, progress)
-        return opened.state(memory, progress) if tensor is None else {tensor: opened.tensor(tensor, memory)}
+            with meter.job("restoring", 1.0) as inner:
+                restoring.write(opened, Path(output), tensor, memory, force, inner)
+        if tensor is not None:
+            return {tensor: opened.tensor(tensor, memory)}
+        with meter.job("restoring", 1.0) as inner:
+            return opened.state(memory, inner)
 
 
 def restore_to(
@@ -176,9 +175,12 @@ def sample(
     with limited_threads(threads), restoring.opened(file) as opened:
         sampling.check(opened, draws)
         opened.check_kept(memory)
+        meter = Meter(progress, 2.0 if output is not None else 1.0)
         if output is not None:
-            sampling.write(opened, Path(output), draws, None, memory, force, progress)
-        return sampling.states(opened, draws, memory, progress)
+            with meter.job("sampling", 1.0) as inner:
+                sampling.write(opened, Path(output), draws, None, memory, force, inner)
+        with meter.job("sampling", 1.0) as inner:
+            return sampling.states(opened, draws, memory, inner)
 
 
 def sample_to(
@@ -202,12 +204,15 @@ def sample_to(
     job = load_task(task) if isinstance(task, str) else task
     with limited_threads(threads), restoring.opened(file) as opened:
         sampling.check(opened, draws)
-        return sampling.write(opened, Path(output) if output is not None else None, draws, job, memory, force, progress)
+        with Meter(progress, 1.0).job("sampling", 1.0) as inner:
+            return sampling.write(opened, Path(output) if output is not None else None, draws, job, memory, force, inner)
 
 
 def load_into(module: nn.Module, file: str | Path) -> None:
     """Load the weights of a .wz file, or of any checkpoint, into a module, with whatever else its `load_state_dict` takes.
 
+    A module without memory, made on torch's device "meta", takes the tensors themselves, in the file's dtypes: of a large
+    model there never is more than one copy. Any other keeps its own, and its devices and dtypes.
     Raises CheckpointError where keys or shapes do not fit; the module stays as it was.
     """
     state = checkpoints.with_prefix_of(module, read_state(file))
@@ -221,10 +226,14 @@ def load_into(module: nn.Module, file: str | Path) -> None:
         for missing, where in ((own.keys() - state.keys(), "the file"), (state.keys() - own.keys(), "the module")):
             if missing:
                 raise RuntimeError(f"{where} lacks {', '.join(sorted(missing)[:5])}")
-        module.load_state_dict(state)
+        module.load_state_dict(state, assign=_is_without_memory(own))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{file}: does not fit the module: {reason}") from error
+
+
+def _is_without_memory(state: Mapping[str, object]) -> bool:
+    return all(value.is_meta for value in state.values() if isinstance(value, Tensor))
 
 
 def _shape(value: object) -> list[int] | None:
@@ -233,7 +242,7 @@ def _shape(value: object) -> list[int] | None:
 
 
 def info(file: str | Path) -> Summary:
-    """What a .wz file holds and where its bytes went, from its header alone; hashes are checked, nothing is decoded."""
+    """What a .wz file holds and where its bytes went, tensor by tensor; hashes are checked, next to nothing is decoded."""
     start = time.monotonic()
     with restoring.opened(file) as opened:
         opened.container.check()
@@ -276,9 +285,9 @@ def _default_destination(path: Path | None) -> Path:
     return path.with_suffix(".wz")
 
 
-def _run_file(destination: Path) -> Path:
-    """Where an adaptation is kept on the way to a file."""
-    return destination.with_name(f"{destination.name}.run")
+def _in_the_way(destination: Path) -> str:
+    """What a dry run says of an output that exists."""
+    return f"{destination} exists already: without -f the real run will not overwrite it" if destination.exists() else ""
 
 
 def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], float]:
@@ -286,11 +295,3 @@ def _measure(job: Task, model: Checkpoint) -> Callable[[dict[str, Tensor]], floa
         return evaluate_state(job, checkpoints.module_state(model.layout, tensors))
 
     return measure
-
-
-def _metric(job: Task, model: Checkpoint, tensors: dict[str, Tensor], max_drop: float | None) -> dict[str, JSON]:
-    measure = _measure(job, model)
-    original, restored = measure(dict(model.tensors)), measure(tensors)
-    if max_drop is not None and original - restored > max_drop:
-        raise TargetError(f"task {job.name}: the metric of the same weights changes between evaluations; give it a fixed seed")
-    return {"name": job.metric, "original": original, "restored": restored}

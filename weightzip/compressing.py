@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,18 +16,20 @@ from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import Encoding, Header, Plan, decode_container, decode_parts, naming, read_header
+from weightzip.codec import Encoding, Header, Plan, decode_container, decode_parts, naming, read_header, tensor_bytes
 from weightzip.container import ContainerWriter, open_container
 from weightzip.errors import (
     DamagedFileError,
     LimitError,
-    OutputError,
+    TargetError,
     UsageError,
     WeightzipError,
     is_out_of_memory,
 )
 from weightzip.files import atomic_path
-from weightzip.progress import Progress, ProgressEvent
+from weightzip.interface import JSON
+from weightzip.planning import Inputs, costs_of, plan
+from weightzip.progress import Meter, Progress, ProgressEvent
 
 Digest = tuple[torch.Size, torch.dtype, bytes]
 
@@ -40,6 +41,16 @@ class Written:
     header: Header
     section_bytes: dict[str, int]
     digests: dict[str, Digest]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What came of it. stored: bytes of each tensor. metric: of the task, before and after. note: what to tell besides."""
+
+    written: Written
+    stored: dict[str, float]
+    metric: dict[str, JSON] | None
+    note: str
 
 
 @contextlib.contextmanager
@@ -79,19 +90,42 @@ def select(model: Checkpoint, include: Collection[str], exclude: Collection[str]
     return included.difference(*map(named, exclude))
 
 
-@contextlib.contextmanager
-def output_path(destination: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
-    """Where to write: a temporary file that becomes `destination` if the block succeeds, or that nothing becomes of."""
-    if not dry_run:
-        with atomic_path(destination, force=force) as temporary:
-            yield temporary
-        return
-    try:
-        with tempfile.TemporaryDirectory(prefix="weightzip-") as folder:
-            yield Path(folder) / "dry-run.wz"
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"dry run: cannot be written where temporary files go: {reason}; free some space there") from error
+def compress(
+    inputs: Inputs, destination: Path, origin: checkpoints.Origin, *, verify: bool, force: bool, progress: Progress
+) -> Compressed:
+    """Plan, write, verify and evaluate; progress is that of the whole. The file gets its name if all of that succeeds."""
+    costs = costs_of(inputs, verify=verify)
+    meter = Meter(progress, costs.total)
+    meter.begin(inputs.request.stage)
+    saved = destination.with_name(f"{destination.name}.run")  # where an adaptation is kept on the way
+    with meter.job(inputs.request.stage, costs.planning) as inner:
+        chosen = plan(inputs, saved=saved, force=force, progress=inner)
+    with atomic_path(destination, force=force) as temporary:
+        with meter.job("coding", costs.coding) as inner:
+            written = write(inputs.model, chosen, temporary, inner, digests=verify)
+        origin.check()
+        if verify:
+            with meter.job("verifying", costs.verifying) as inner:
+                _verify(temporary, written, destination, inner)
+        metric = None
+        if inputs.job is not None:
+            with meter.job("evaluating", costs.evaluating):
+                metric = _metric(inputs, restored(temporary, destination))
+        stored = _stored(temporary, destination)
+    if inputs.request.adapt != "none" and inputs.request.steps != 0:
+        saved.unlink(missing_ok=True)  # no sooner than the file that it was for is there
+    return Compressed(written, stored, metric, chosen.note)
+
+
+def _metric(inputs: Inputs, tensors: dict[str, Tensor]) -> dict[str, JSON]:
+    assert inputs.job is not None
+    assert inputs.measure is not None
+    original, restored = inputs.measure(dict(inputs.model.tensors)), inputs.measure(tensors)
+    max_drop = inputs.request.target.max_drop
+    if max_drop is not None and original - restored > max_drop:
+        name = inputs.job.name
+        raise TargetError(f"task {name}: the metric of the same weights changes between evaluations; give it a fixed seed")
+    return {"name": inputs.job.metric, "original": original, "restored": restored}
 
 
 def write(model: Checkpoint, plan: Plan, path: Path, progress: Progress, *, digests: bool) -> Written:
@@ -112,7 +146,7 @@ def write(model: Checkpoint, plan: Plan, path: Path, progress: Progress, *, dige
         return Written(header, writer.finish(header.to_json()), found)
 
 
-def verify(path: Path, written: Written, destination: Path, progress: Progress) -> None:
+def _verify(path: Path, written: Written, destination: Path, progress: Progress) -> None:
     """Decode the file as it lies on disk. Raises DamagedFileError where it restores to anything else than it should."""
     with naming(str(destination)), open_container(path, str(destination)) as container:
         header = read_header(container, str(destination))
@@ -120,12 +154,14 @@ def verify(path: Path, written: Written, destination: Path, progress: Progress) 
             raise _other()
         checkpoints.locate(header.layout, header.tensors)
         names: set[str] = set()
+        done = 0
         for name, tensor in decode_parts(container, header):
+            done += tensor.nbytes
             if name in written.digests and _digest(tensor) != written.digests[name]:
                 raise _other()
             del tensor  # before the next part is decoded
             names.add(name)
-            progress(ProgressEvent("verifying", len(names), len(header.tensors)))
+            progress(ProgressEvent("verifying", done, header.tensor_bytes))
         if len(names) < len(header.tensors):
             raise _other()
 
@@ -139,6 +175,12 @@ def restored(path: Path, destination: Path) -> dict[str, Tensor]:
     with open_container(path, str(destination)) as container:
         header = read_header(container, str(destination))
         return decode_container(container, header, str(destination), memory=sys.maxsize).tensors  # what fits is known by now
+
+
+def _stored(path: Path, destination: Path) -> dict[str, float]:
+    """What each tensor takes in a file that has been written."""
+    with open_container(path, str(destination)) as container:
+        return tensor_bytes(container, read_header(container, str(destination)), str(destination))
 
 
 def _digest(tensor: Tensor) -> Digest:

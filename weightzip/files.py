@@ -40,6 +40,7 @@ def _check_output(output: Path, sources: Collection[Path], force: bool, folder: 
         raise _exists(output)
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output.parent}: no such folder; create it first")
+    check_writable(output)
 
 
 def _exists(output: Path) -> OutputError:
@@ -52,6 +53,13 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def check_writable(output: Path) -> None:
+    """Raise OutputError where no file may be made in `output`'s folder."""
+    folder = output.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: cannot be written: {folder} allows no new files; choose another place with -o")
 
 
 def check_space(output: Path, num_bytes: int) -> None:
@@ -89,7 +97,7 @@ def atomic_path(output: Path, *, force: bool = True) -> Iterator[Path]:
         sync_folder(output.absolute().parent)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{output}: cannot be written: {reason}; free some space or choose another place") from error
+        raise OutputError(f"{output}: cannot be written: {reason}; free some space or choose another place with -o") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

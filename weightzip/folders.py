@@ -17,7 +17,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder; its files are the folder's if the block succeeds, and gone if it does not.
 
     A new folder appears at once and whole. In one that is there already, files of the same names are replaced, and all
-    others stay. Raises OutputError where the system refuses to write (no space, no permission).
+    others stay; so it is with folders inside of it. Raises OutputError where the system refuses to write (no space, no
+    permission).
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "results"
@@ -92,19 +93,26 @@ def _staging(folder: Path, cleaning: contextlib.ExitStack) -> Path:
 def _publish(staging: Path, folder: Path) -> None:
     _sync_all(staging)
     if folder.is_dir():
-        for path in sorted(staging.iterdir()):
-            path.replace(folder / path.name)
-        sync_folder(folder)
+        _merge(staging, folder)
     else:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
         sync_folder(folder.absolute().parent)
 
 
+def _merge(staging: Path, folder: Path) -> None:
+    for path in sorted(staging.iterdir()):
+        if path.is_dir() and (folder / path.name).is_dir():
+            _merge(path, folder / path.name)
+        else:
+            path.replace(folder / path.name)
+    sync_folder(folder)
+
+
 def _sync_all(folder: Path) -> None:
-    """Make a folder of files last: what they hold, and their names."""
+    """Make a folder last, with all that is in it: what files hold, and names."""
     for path in folder.iterdir():
-        _sync(path)
+        _sync_all(path) if path.is_dir() else _sync(path)
     sync_folder(folder)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from weightzip.adapt import LEVELS, Run, adapted_plan, settings_for
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import FamilyCodec, LosslessCodec, PaperCodec, Plan, Target, plan_for
+from weightzip.costs import SIZE_PROBES, CallCosts, call_costs, metric_probes
 from weightzip.errors import UsageError
 from weightzip.progress import Progress
 from weightzip.tasks import Task
@@ -56,6 +57,14 @@ class Request:
             raise UsageError("--max-drop needs a task to evaluate; name one with --task")
         self._check_adaptation()
 
+    @property
+    def stage(self) -> str:
+        """What finding the setting is called while it goes on."""
+        if self.adapt != "none":
+            return "calibrating" if self.adapt == "calibrate" else "fine-tuning"
+        searches = self.target.max_error is None and self.target != Target()
+        return "searching" if searches else "coding"
+
     def _check_adaptation(self) -> None:
         if self.adapt == "none":
             if self.steps is not None:
@@ -71,29 +80,47 @@ class Request:
             raise UsageError(f"--adapt {self.adapt} needs a task to learn from; name one with --task")
 
 
-def plan(
-    request: Request,
-    model: Checkpoint,
-    job: Task | None,
-    measure: Measure | None,
-    *,
-    seed: int,
-    device: str,
-    saved: Path | None,
-    force: bool,
-    progress: Progress,
-) -> Plan:
-    """How to encode a model. measure: the task's metric of all its tensors.
+@dataclass(frozen=True)
+class Inputs:
+    """What is to be compressed, and how. measure: the metric of all tensors, where there is a task. device: for training."""
+
+    request: Request
+    model: Checkpoint
+    job: Task | None
+    measure: Measure | None
+    seed: int
+    device: str
+
+
+def costs_of(inputs: Inputs, *, verify: bool) -> CallCosts:
+    """Roughly how long each step of the compression takes, relative to the others."""
+    request = inputs.request
+    searches = request.adapt == "none" and request.target.max_drop is not None
+    return call_costs(
+        [tensor.numel() for tensor in inputs.model.tensors.values()],
+        vae=(request.vae or VAESettings()) if request.preset == "paper" else None,
+        probes=SIZE_PROBES if request.adapt == "none" and request.target.limit(inputs.model) is not None else 0,
+        evaluations=metric_probes(inputs.model.tensors) if searches else 0,
+        steps=settings_for(request.adapt, request.steps).steps if request.adapt != "none" else 0,
+        verify=verify,
+        evaluate=inputs.job is not None,
+    )
+
+
+def plan(inputs: Inputs, *, saved: Path | None, force: bool, progress: Progress) -> Plan:
+    """How to encode a model.
 
     saved: where an adaptation is kept on the way; force: whether another run that is kept there may be overwritten.
     """
+    request, model, measure = inputs.request, inputs.model, inputs.measure
     if request.lossless:
         return Plan(LosslessCodec())
     if request.preset == "paper":
-        settings = request.vae or VAESettings(seed=seed)
+        settings = request.vae or VAESettings(seed=inputs.seed)
         published = settings.family == PaperCodec.family
-        return Plan(PaperCodec(settings, device=device) if published else FamilyCodec(settings, device=device))
-    if request.adapt != "none" and job is not None and measure is not None:
-        run = Run(request.adapt, settings_for(request.adapt, request.steps), seed, device, saved, force)
-        return adapted_plan(model, request.target, job, measure, run, progress)
+        return Plan((PaperCodec if published else FamilyCodec)(settings, device=inputs.device))
+    if request.adapt != "none" and inputs.job is not None and measure is not None:
+        settings_of_run = settings_for(request.adapt, request.steps)
+        run = Run(request.adapt, settings_of_run, inputs.seed, inputs.device, saved, force)
+        return adapted_plan(model, request.target, inputs.job, measure, run, progress)
     return plan_for(model, request.target, evaluate=measure, progress=progress)

@@ -23,6 +23,7 @@ from weightzip.codec import (
     naming,
     part_sizes,
     read_header,
+    tensor_bytes,
 )
 from weightzip.container import MAGIC, Container, open_container
 from weightzip.errors import UsageError
@@ -83,11 +84,10 @@ class Opened:
 
     def state(self, memory: int | None, progress: Progress = silent) -> dict[str, Tensor]:
         """The model's state dict. Raises LimitError where that takes more than `memory` bytes."""
-        progress(ProgressEvent("restoring", 0, 1))
-        decoded = decode_container(self.container, self.header, str(self.path), memory=memory)
-        progress(ProgressEvent("restoring", 1, 1))
+        self.check_kept(memory)
+        tensors = dict(self.parts(progress))
         with naming(str(self.path)):
-            return checkpoints.state_dict(self.header.layout, decoded.tensors)
+            return checkpoints.state_dict(self.header.layout, {spec.name: tensors[spec.name] for spec in self.header.tensors})
 
     def module_state(self) -> dict[str, object]:
         """What a module loads: see `checkpoint.module_state`."""
@@ -97,11 +97,28 @@ class Opened:
 
     def tensor(self, name: str, memory: int | None = None) -> Tensor:
         """One tensor, by its key in the state dict or by its name in the file; the others are not decoded."""
+        place = self.place(name)
+        return self.view(self.stored(frozenset([place.base]), memory)[place.base], place, memory)
+
+    def place(self, name: str) -> checkpoints.Location:
+        """Where a tensor is, by its key in the state dict or by its name in the file. Raises UsageError where there is none."""
+        if name in self.places:
+            return self.places[name]
+        for spec in self.header.tensors:
+            if spec.name == name:
+                return checkpoints.Location(name, spec.shape, checkpoints.View(0))
         with naming(str(self.path)):
-            place = self._place(name)
-            base = frozenset([place.base])
-            check_parts(self.header, part_sizes(self.container, self.header), memory, wanted=base)
-            tensor = next(tensor for _, tensor in decode_parts(self.container, self.header, base))
+            raise UsageError(f"holds no tensor {name!r}; `weightzip info {self.path}` lists them")
+
+    def stored(self, names: frozenset[str], memory: int | None) -> dict[str, Tensor]:
+        """Tensors by their names in the file; parts without any of them are not decoded."""
+        with naming(str(self.path)):
+            check_parts(self.header, part_sizes(self.container, self.header), memory, wanted=names)
+            return dict(decode_parts(self.container, self.header, names))
+
+    def view(self, tensor: Tensor, place: checkpoints.Location, memory: int | None) -> Tensor:
+        """What is to be found at a place, in the memory of the stored tensor that is its base."""
+        with naming(str(self.path)):
             # A window may be far larger than what it is of, once it is copied; what is only expanded is not.
             steps = place.view.window[1] if place.view.window else (1,) * len(place.shape)
             distinct = math.prod(size for size, step in zip(place.shape, steps, strict=True) if step)
@@ -119,12 +136,12 @@ class Opened:
             check_kept(self.header, part_sizes(self.container, self.header), memory)
 
     def parts(self, progress: Progress) -> Iterator[tuple[str, Tensor]]:
-        """All tensors, none of which is kept."""
-        total = len(self.header.tensors)
-        numbers = iter(range(total))
+        """All tensors, none of which is kept. Progress is told in bytes."""
+        done, total = 0, self.header.tensor_bytes
         with naming(str(self.path)):
-            for name, tensor in decode_parts(self.container, self.header):  # enumerate would keep the last one
-                progress(ProgressEvent("restoring", next(numbers), total, name))
+            for name, tensor in decode_parts(self.container, self.header):
+                progress(ProgressEvent("restoring", done, total, name))
+                done += tensor.nbytes
                 yield name, tensor
                 del tensor  # or it would stay until the next part has been decoded
         progress(ProgressEvent("restoring", total, total))
@@ -139,12 +156,20 @@ class Opened:
 
     def summary(self, start: float) -> Summary:
         """What `info` says; start: when the work began."""
+        return self._summarised(start, tensor_bytes(self.container, self.header, str(self.path)))
+
+    def outline(self, start: float) -> Summary:
+        """The same without what each tensor takes, which needs a look at most of the file."""
+        return self._summarised(start, None)
+
+    def _summarised(self, start: float, stored: Mapping[str, float] | None) -> Summary:
         return summarise(
             self.header,
             self.container.section_bytes,
             source=self.header.layout.source_name,
             output=str(self.path),
             seconds=time.monotonic() - start,
+            stored=stored,
         )
 
     def default_output(self, tensor: str | None) -> Path:
@@ -152,15 +177,6 @@ class Opened:
         layout = self.header.layout
         name = checkpoints.default_output(layout) if tensor is None else checkpoints.default_tensor_output(layout, tensor)
         return self.path.with_name(name)
-
-    def _place(self, name: str) -> checkpoints.Location:
-        """The stored tensor that a tensor is a part of, and which."""
-        if name in self.places:
-            return self.places[name]
-        for spec in self.header.tensors:
-            if spec.name == name:
-                return checkpoints.Location(name, spec.shape, checkpoints.View(0))
-        raise UsageError(f"holds no tensor {name!r}; `weightzip info {self.path}` lists them")
 
 
 def write(file: Opened, output: Path, tensor: str | None, memory: int | None, force: bool, progress: Progress) -> Restored:
@@ -187,7 +203,8 @@ def write(file: Opened, output: Path, tensor: str | None, memory: int | None, fo
     _write(layout, specs, source, output, fmt, force=force)
     complete = tensor is not None or fmt != "safetensors" or checkpoints.fits_safetensors(layout)
     count = len(specs) if fmt == "torch" else len(checkpoints.locate(layout, specs))
-    return Restored(output, file.summary(start), complete, count, num_bytes)
+    summary = file.summary(start) if tensor is None else file.outline(start)
+    return Restored(output, summary, complete, count, num_bytes)
 
 
 def _write(

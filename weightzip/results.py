@@ -5,6 +5,7 @@ measure --Results--> report, command line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ class Point:
     relative_mse: float
     seconds: float
     command: str = ""
+
+    @property
+    def title(self) -> str:
+        """Method and setting; no other point has it."""
+        return titled(self.method, self.setting)
 
     def to_json(self) -> dict[str, JSON]:
         """As in points.json, with these field names."""
@@ -195,6 +201,24 @@ class Results:
     study: Study
     left_out: tuple[str, ...]
     machine: Machine
+
+
+def titled(method: str, setting: str) -> str:
+    """How a method at a setting is called, in messages and on command lines.
+
+    >>> titled("uniform (per tensor)", "8 bit")
+    'uniform (per tensor), 8 bit'
+    """
+    return f"{method}, {setting}"
+
+
+def slug(title: str) -> str:
+    """A title as a file's name.
+
+    >>> slug("Deep Compression, sparsity 0.3, 5 bit")
+    'deep-compression-sparsity-0.3-5-bit'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-.")
 
 
 def by_method(points: Iterable[Point]) -> dict[str, list[Point]]:

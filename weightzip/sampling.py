@@ -16,7 +16,6 @@ are asked for, nor on threads.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,9 +159,17 @@ class _Posterior:
     @staticmethod
     def of(file: Opened, draws: Draws, progress: Progress) -> _Posterior:
         """Looks how far noise goes that fills the cells."""
-        total = (draws.count + 1) * len(file.header.tensors)
-        numbers = itertools.count()
-        full = _Posterior(file, 1.0, 0, lambda name: progress(ProgressEvent("sampling", next(numbers), total, name)))
+        rounds = draws.count + 1 if draws.temperature else draws.count
+        total = rounds * file.header.tensor_bytes
+        sizes = {spec.name: checkpoints.num_bytes(spec) for spec in file.header.tensors}
+        done = 0
+
+        def tell(name: str) -> None:
+            nonlocal done
+            progress(ProgressEvent("sampling", done, total, name))
+            done += sizes[name]
+
+        full = _Posterior(file, 1.0, 0, tell)
         if not draws.temperature:
             return _Posterior(file, 0.0, draws.seed, full.tell)
         distance = _Distance()

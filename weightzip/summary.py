@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
@@ -12,20 +13,26 @@ if TYPE_CHECKING:
 
 
 class TensorSummary(TypedDict):
-    """One stored tensor: `coding` is "lossy" or "exact", `bytes` what it takes once restored."""
+    """One stored tensor: `coding` is "lossy" or "exact", `bytes` what it takes once restored.
+
+    stored_bytes: of the file, those that are its own (`weightzip.codec.shares`); None where nobody looked.
+    """
 
     name: str
     shape: list[int]
     dtype: str
     coding: str
     bytes: int
+    stored_bytes: float | None
 
 
 class Summary(TypedDict):
     """Sizes in bytes; ratios are input_bytes / file_bytes, every byte of the file counted.
 
     latent_ratio counts only the latents, as the paper does: input_bytes / (4 * latents); None without latents.
-    sections: bytes by purpose; sums to file_bytes. Errors are against the source, over its floating-point tensors.
+    sections: bytes by purpose; sums to file_bytes. shared_bytes: what all tensors share, such as the header; with the
+    stored_bytes of all tensors it sums to file_bytes; None where nobody looked. Errors are against the source, over its
+    floating-point tensors.
     note: what whoever asked for the file should know besides; "" for nothing.
     """
 
@@ -41,6 +48,7 @@ class Summary(TypedDict):
     latents: int
     latent_ratio: float | None
     sections: dict[str, int]
+    shared_bytes: float | None
     relative_mse: float
     max_abs_error: float
     metric: dict[str, JSON] | None
@@ -49,8 +57,16 @@ class Summary(TypedDict):
     tensor_list: list[TensorSummary]
 
 
-def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, output: str, seconds: float) -> Summary:
-    """The summary of a file with this header, whose parts take these many bytes."""
+def summarise(
+    header: Header,
+    section_bytes: Mapping[str, int],
+    *,
+    source: str,
+    output: str,
+    seconds: float,
+    stored: Mapping[str, float] | None = None,
+) -> Summary:
+    """The summary of a file with this header, whose sections take these many bytes, and its tensors those of `stored`."""
     from weightzip.checkpoint import num_bytes
     from weightzip.codec import section_kind
 
@@ -73,6 +89,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
         latents=header.latents,
         latent_ratio=input_bytes / (4 * header.latents) if header.latents else None,
         sections=by_kind,
+        shared_bytes=None if stored is None else max(file_bytes - math.fsum(stored.values()), 0.0),
         relative_mse=header.relative_mse,
         max_abs_error=header.max_abs_error,
         metric=None,
@@ -85,6 +102,7 @@ def summarise(header: Header, section_bytes: Mapping[str, int], *, source: str, 
                 dtype=spec.dtype,
                 coding="exact" if spec.name in header.exact else "lossy",
                 bytes=num_bytes(spec),
+                stored_bytes=None if stored is None else stored[spec.name],
             )
             for spec in header.tensors
         ],

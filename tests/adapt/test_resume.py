@@ -18,7 +18,7 @@ class Interrupt:
         self.step = step
 
     def __call__(self, event):
-        if event.stage in ("calibrating", "fine-tuning") and event.done == self.step:
+        if event.stage in ("calibrating", "fine-tuning") and event.own and event.own[0] == self.step:
             raise KeyboardInterrupt
 
 
@@ -34,7 +34,7 @@ def test_a_run_goes_on_to_the_same_bytes(level, task, state):
     assert sorted(path.name for path in Path().iterdir()) == ["model.wz.run", "whole.wz"]
     seen = []
     weightzip.compress(state, "model.wz", task=task, adapt=level, progress=seen.append, **OPTIONS)
-    steps = [event.done for event in seen if event.stage in ("calibrating", "fine-tuning")]
+    steps = [event.own[0] for event in seen if event.stage in ("calibrating", "fine-tuning") and event.own]
     assert steps[0] == 61  # after the last look
     assert Path("model.wz").read_bytes() == Path("whole.wz").read_bytes()
     assert not Path("model.wz.run").exists()
@@ -54,7 +54,7 @@ def test_force_goes_on_with_the_same_run(task, state):
     interrupted(state, task, "calibrate")
     seen = []
     weightzip.compress(state, "model.wz", task=task, adapt="calibrate", force=True, progress=seen.append, **OPTIONS)
-    assert next(event.done for event in seen if event.stage == "calibrating") == 61
+    assert next(event.own[0] for event in seen if event.stage == "calibrating" and event.own) == 61
 
 
 def test_the_run_with_other_weights_kept_exactly_is_refused(task, state):
@@ -88,6 +88,5 @@ def test_a_run_with_tensors_of_another_shape_is_refused(task, state):
 
 
 def test_a_dry_run_keeps_nothing(task, state):
-    interrupted(state, task, "calibrate", dry_run=True)
     weightzip.compress(state, "model.wz", task=task, adapt="calibrate", dry_run=True, **OPTIONS)
     assert not list(Path().iterdir())

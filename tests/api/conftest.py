@@ -1,14 +1,18 @@
 """What the tests of the Python interface share: a checkpoint on disk, a folder of its own, a task without a file."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from weightzip.vae import VAESettings
+
+if TYPE_CHECKING:
+    from hub_server import Hub, Server
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +55,42 @@ def source(folder: Path, state: dict[str, Tensor]) -> Path:
 @pytest.fixture
 def tiny_vae() -> VAESettings:
     return VAESettings(chunk=64, latent=4, copies=4, validation_copies=2, epochs=3)
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator["Server"]:
+    from hub_server import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hub(hub_server: "Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Hub":
+    """What Hugging Face's library takes for its hub, and an empty cache for it."""
+    from hub_server import Hub
+    from huggingface_hub import constants
+
+    template = hub_server.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub_server.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    hub_server.hub = Hub()
+    return hub_server.hub
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it to take the network away."""
+
+    def take_away() -> None:
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    return take_away
 
 
 class Task:

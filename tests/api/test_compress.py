@@ -216,21 +216,6 @@ def test_a_source_that_is_no_file(name):
     assert raised.value.exit_code == 1
 
 
-def test_a_dry_run_does_everything_but_write(folder, source):
-    dry = weightzip.compress(source, dry_run=True)
-    assert files_in(folder) == ["net.pt"]
-    wet = weightzip.compress(source)
-    assert {**dry, "seconds": 0} == {**wet, "seconds": 0}
-    assert weightzip.compress(source, dry_run=True)["file_bytes"] == wet["file_bytes"]  # an existing output is no obstacle
-
-
-def test_progress_is_reported(source):
-    events = []
-    weightzip.compress(source, progress=events.append)
-    assert events
-    assert all(0 <= event.done <= event.total for event in events)
-
-
 @pytest.mark.parametrize("preset", ["auto", "paper"])
 def test_an_interruption_leaves_nothing(folder, source, tiny_vae, preset):
     def interrupt(event):
@@ -364,16 +349,6 @@ def test_a_file_whose_header_says_something_else_is_not_kept(folder, source, mon
     with pytest.raises(DamagedFileError, match="decodes to something else; nothing was kept"):
         weightzip.compress(source, "out.wz")
     assert files_in(folder) == ["net.pt"]
-
-
-def test_a_dry_run_leaves_nothing(folder, source, monkeypatch):
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    summary = weightzip.compress(source, "out.wz", dry_run=True)
-    assert summary["file_bytes"] > 0
-    assert files_in(folder) == ["net.pt", "scratch"]
-    assert files_in(scratch) == []
 
 
 def test_every_dtype_within_an_error(folder):

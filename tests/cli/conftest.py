@@ -12,6 +12,8 @@ import torch
 
 from weightzip.cli.main import execute
 
+sys.path[:0] = [str(Path(__file__).parents[1] / "docs")]  # for warm_program.py
+
 TASK = """
 import torch
 

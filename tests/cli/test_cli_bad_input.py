@@ -110,6 +110,14 @@ def test_an_output_in_a_folder_that_is_not_there(run, model):
     check_refused(run("compress", model, "-o", "nowhere/model.wz"), 1, "nowhere")
 
 
+@pytest.mark.parametrize(
+    "line", ["compress model.pt -f", "restore model.wz -f", "sample model.wz", "zoo train lenet-5", "scan model.pt -o scan.png"]
+)
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(run, packed, monkeypatch, line):
+    monkeypatch.setattr("weightzip.files.os.access", lambda path, mode: not mode & os.W_OK)
+    check_refused(run(*line.split()), 1, "allows no new files; choose another place with -o")
+
+
 def test_an_unknown_task(run, model, listing):
     check_refused(run("compress", model, "--max-drop", 1, "--task", "zoo:mnist"), 2, "mnist-fnn")
     assert run("compress", model, "--max-drop", 1, "--task", "missing.py:task").code in (1, 2)

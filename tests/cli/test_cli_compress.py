@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -71,12 +73,22 @@ def test_verbose_says_where_the_bytes_went_on_stderr(run, model):
     assert "bytes by section: header" in result.err
 
 
-def test_a_dry_run_writes_nothing(run, model, listing):
+def test_a_dry_run_says_what_to_expect_and_writes_nothing(run, model, listing):
     result = run("compress", model, "--dry-run")
     assert result.code == 0
-    assert "x smaller" in result.out
+    size, machine, errors = result.out.splitlines()
+    assert re.fullmatch(r"would write .*model\.wz: [\d,]+ bytes \([\d.]+x smaller\)", size)
+    assert re.fullmatch(r"  in about \d+ s, with about [\d.]+ [MG]B of memory", machine)
+    assert errors.startswith("  relative mean square error")
     assert result.err == "dry run: nothing was written\n"
-    assert listing() == ["model.pt"]
+    told = run("compress", model, "--dry-run", "--json").json
+    assert told["dry_run"]
+    assert told["expected"]["file_bytes"] == told["file_bytes"] == run("compress", model, "--json").json["file_bytes"]
+    assert listing() == ["model.pt", "model.wz"]
+    in_the_way = run("compress", model, "--dry-run")
+    assert in_the_way.code == 0
+    assert "model.wz exists already: without -f the real run will not overwrite it" in in_the_way.out
+    assert "exists already" not in run("compress", model, "--dry-run", "-f").out
 
 
 def test_the_paper_preset_shows_both_ratios_side_by_side(run, model):
@@ -136,9 +148,9 @@ def test_the_same_seed_gives_the_same_file(run, model, folder, family):
 
 
 def test_a_model_of_torchvision(run, monkeypatch, listing):
-    from weightzip.zoo import external
+    from weightzip import remote
 
-    monkeypatch.setattr(external, "torchvision_model", lambda name: torch.nn.Linear(64, 8))
+    monkeypatch.setattr(remote, "torchvision_model", lambda name: torch.nn.Linear(64, 8))
     summary = run("compress", "torchvision:tiny", "--json").json
     assert (summary["input"], summary["output"]) == ("torchvision:tiny", "tiny.wz")
     assert listing() == ["tiny.wz"]

@@ -19,6 +19,7 @@ COMMANDS = (
     ["zoo", "train"],
     ["zoo", "eval"],
     ["demo"],
+    ["completion"],
 )
 
 
@@ -31,6 +32,19 @@ def test_every_command_shows_an_example(run, command):
     assert result.err == ""
 
 
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_help_fits_into_80_columns(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in run(*command, "--help").out.splitlines() if len(line) > 80] == []
+
+
+def test_options_stand_in_sections(run):
+    target, rest = run("compress", "--help").out.split("Target, one at most:")[1].split("\n\n", 1)
+    assert all(flag in target for flag in ("--ratio", "--bpw", "--max-error", "--max-drop", "--lossless"))
+    assert "--quiet" in rest.split("Messages:")[1]
+    assert "\n  MODEL" not in rest
+
+
 def test_the_commands_are_those_that_are_tested(run):
     listed = run("--help").out.split("Commands:")[1].split("\n")
     assert {line.split()[0] for line in listed if line.strip()} == {command[0] for command in COMMANDS}
@@ -41,7 +55,7 @@ def test_help_imports_nothing_heavy(arguments):
     """So that it answers at once."""
     script = (
         "import sys; from weightzip.cli.main import execute; code = execute(sys.argv[1:]);"
-        "heavy = {'torch', 'numpy', 'matplotlib', 'rich', 'tqdm', 'zstandard', 'safetensors'} & set(sys.modules);"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'rich', 'zstandard', 'safetensors'} & set(sys.modules);"
         "sys.exit(code or ' '.join(heavy) or None)"
     )
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
@@ -69,7 +83,7 @@ def test_a_mistyped_command_suggests_the_close_one(run, typed, meant):
 
 
 def test_an_unknown_command_lists_what_there_is(run):
-    assert "choose from bench, compress, demo" in run("xyzzy").err
+    assert "choose from compress, restore, sample" in run("xyzzy").err
 
 
 @pytest.mark.parametrize("arguments", [[], ["zoo"]], ids=["weightzip", "zoo"])

@@ -7,13 +7,34 @@ def test_info_shows_where_every_byte_went(run, packed, folder):
     assert (result.code, result.err) == (0, "")
     size = f"{(folder / packed).stat().st_size:,}"
     assert any(line.split() == ["all", size, "100.0"] for line in result.out.splitlines())
-    assert any(line.split() == ["0.weight", "8,192", "32x64", "float32", "lossy"] for line in result.out.splitlines())
+    rows = {cells[0]: cells for cells in map(str.split, result.out.splitlines()) if cells}
+    assert rows["0.weight"][3:] == ["8,192", "32x64", "float32", "lossy"]
+    assert float(rows["0.weight"][2]) == pytest.approx(8 * int(rows["0.weight"][1].replace(",", "")) / 2048, abs=0.01)
+
+
+def test_the_tensors_and_what_they_share_sum_to_the_file(run, packed, folder):
+    lines = run("info", packed).out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.split()[:2] == ["tensor", "stored"])
+    rows = [line.replace("shared by all", "shared").split() for line in lines[start + 1 :] if line.strip(" ─")]
+    sizes = {row[0]: int(row[1].replace(",", "")) for row in rows}
+    assert list(sizes) == ["0.weight", "0.bias", "2.weight", "2.bias", "shared", "all"]
+    assert sizes.pop("all") == sum(sizes.values()) == (folder / packed).stat().st_size
+    assert sizes["0.weight"] > sizes["2.weight"] > sizes["2.bias"] > 0
 
 
 def test_info_json_sums_to_the_file(run, packed, folder):
     summary = run("info", packed, "--json").json
     assert sum(summary["sections"].values()) == summary["file_bytes"] == (folder / packed).stat().st_size
     assert [tensor["name"] for tensor in summary["tensor_list"]] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    stored = [tensor["stored_bytes"] for tensor in summary["tensor_list"]]
+    assert min(stored) > 0 < summary["shared_bytes"]
+    assert sum(stored) + summary["shared_bytes"] == pytest.approx(summary["file_bytes"])
+
+
+def test_the_papers_decoder_is_shared_by_all(run, paper):
+    summary = run("info", paper, "--json").json
+    assert summary["shared_bytes"] > summary["sections"]["decoder"] + summary["sections"]["header"]
+    assert "shared by all" in run("info", paper).out
 
 
 def test_info_agrees_with_compress(run, model):

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from weightzip.cli.describe import new_table
 from weightzip.cli.output import Output, printable
 from weightzip.cli.progress import progress_bar
-from weightzip.progress import ProgressEvent, silent
+from weightzip.progress import silent
 
 
 class Terminal(io.StringIO):
@@ -32,31 +33,47 @@ def test_printable_leaves_what_can_be_seen():
     assert printable("größer \t\x7f") == "größer \\t\\x7f"
 
 
-def shown(monkeypatch, **options):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with progress_bar(Output(**options)) as progress:
-        progress(ProgressEvent("training", 1, 4, "loss 0.5"))
-        progress(ProgressEvent("training", 4, 4, "loss 0.25\x1b[31m"))
-    return terminal.getvalue()
-
-
-def test_a_bar_on_a_terminal(monkeypatch):
-    monkeypatch.setattr("weightzip.cli.progress._DELAY", 0)
-    text = shown(monkeypatch)
-    assert "training" in text
-    assert "\x1b[31m" not in text
-
-
-@pytest.mark.parametrize("options", [{"quiet": True}, {"no_progress": True}])
-def test_no_bar_where_none_is_wanted(monkeypatch, options):
-    assert shown(monkeypatch, **options) == ""
+def test_no_bar_where_none_is_wanted(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for options in ({"quiet": True}, {"no_progress": True}):
+        with progress_bar(Output(**options)) as progress:
+            assert progress is silent
 
 
 def test_no_bar_without_a_terminal(capsys):
     with progress_bar(Output()) as progress:
         assert progress is silent
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_figures_are_never_cut(monkeypatch, columns):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = new_table("tensor", "bytes", "bits per weight")
+    table.add_row("a.name.that.is.rather.long", "1,234,567", "12.345")
+    Output().result({}, lambda: [table])
+    assert "1,234,567" in terminal.getvalue()
+    assert "12.345" in terminal.getvalue()
+
+
+def test_tables_stand_apart(capsys):
+    table = new_table("tensor", "bytes")
+    table.add_row("a", "1")
+    Output().result({}, lambda: ["first", table, table, "last", "line"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["first", "", "tensor   bytes"]
+    assert [number for number, line in enumerate(lines) if not line] == [1, 5, 9]
+    assert lines[-2:] == ["last", "line"]
+
+
+def test_sentences_are_broken_between_words_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "20")
+    Output().message("  a/path/that-is/longer/than-the/line: and words after it")
+    assert terminal.getvalue() == "  a/path/that-is/longer/than-the/line:\n    and words after\n    it\n"
 
 
 def test_no_color_means_no_escape_codes(run, packed, monkeypatch):

@@ -1,7 +1,9 @@
 import functools
 import json
+import shlex
 
 import pytest
+import torch
 
 from weightzip import report
 from weightzip.measure import families
@@ -19,6 +21,52 @@ def test_report(run, model, task, folder, monkeypatch):
     assert {"method", "setting", "file_bytes", "ratio", "value", "original"} <= set(points[0])
     assert {"curve.png", "report.html"} <= {path.name for path in (folder / "out").iterdir()}
     assert "report.html" in result.err
+
+
+def test_the_command_of_a_point_gives_that_point_again(run, model, task, folder):
+    only = ["--only", "uniform (per channel)", "--only", "weightzip auto, step 0.25", "--only", "weightzip lossless"]
+    points = run("report", model, "--task", task, "--seed", 3, *only, "--json").json
+    assert len(points) == 8
+    assert (folder / "model-report-uniform-per-channel-weightzip-auto-step-0.25-weightzip-lossless").is_dir()
+    for point in (points[0], points[1], points[-1]):
+        program, *arguments = shlex.split(point["command"])
+        assert program == "weightzip"
+        (again,) = run(*arguments, "--json").json
+        assert {**again, "seconds": 0} == {**point, "seconds": 0}
+
+
+def test_kept_files_can_be_restored_whatever_the_method(run, model, task, folder, state):
+    methods = [
+        "weightzip auto, step 0.25",
+        "weightzip lossless",
+        "zstd, level 3",
+        "cast, float16",
+        "uniform (per tensor), 4 bit",
+    ]
+    methods += ["magnitude pruning (per layer), sparsity 0.5", "k-means codebook, 3 bit"]
+    methods += ["Deep Compression, sparsity 0.5, 3 bit", "low-rank SVD, rank fraction 0.5"]
+    only = [argument for method in methods for argument in ("--only", method)]
+    result = run("report", model, "--task", task, *only, "--keep", "-o", "out")
+    assert result.code == 0
+    assert "9 .wz files in files" in result.err
+    files = sorted((folder / "out" / "files").iterdir())
+    assert len(files) == 9
+    for file in files:
+        assert run("restore", file, "-o", "back.pt", "-f", "-q").code == 0
+        assert torch.load("back.pt").keys() == state.keys()
+        info = run("info", file, "--json").json
+        stored = sum(tensor["stored_bytes"] for tensor in info["tensor_list"])
+        assert stored + info["shared_bytes"] == pytest.approx(file.stat().st_size)
+
+
+def test_names_of_nothing_are_refused_with_those_that_there_are(run, model, task, listing):
+    before = listing()
+    result = run("report", model, "--task", task, "--only", "weightzip auto, step 3")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(
+        "error: --only 'weightzip auto, step 3': there is no such setting; there are 'weightzip auto, "
+    )
+    assert listing() == before
 
 
 def test_an_existing_report_is_kept(run, model, task, folder):
@@ -53,6 +101,8 @@ def test_report_families(run, model, task, folder):
     [
         (["--ratio", "3"], "--ratio is for --families"),
         (["--families", "--adapt", "none"], "--adapt and --families are reports of their own"),
+        (["--families", "--only", "zstd"], "--only and --keep are for reports of points"),
+        (["--families", "--keep"], "--only and --keep are for reports of points"),
         (["--families", "--ratio", "0"], "--ratio must be at least 1"),
     ],
 )

@@ -16,8 +16,9 @@ def test_list(run):
 
 
 def test_list_as_a_table(run):
-    lines = [line.split() for line in run("zoo", "list").out.splitlines()]
-    assert ["mnist-cnn", str(entry("mnist-cnn").checkpoint), "122,270", "99.11"] in lines
+    lines = run("zoo", "list").out.splitlines()
+    assert ["mnist-cnn", "122,270", "99.11"] in [line.split() for line in lines]
+    assert lines[-1] == f"checkpoints: {entry('mnist-cnn').checkpoint.parent}/NAME.safetensors"
 
 
 def test_eval_of_the_zoos_own_checkpoint(run):

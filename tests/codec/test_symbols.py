@@ -11,6 +11,7 @@ from weightzip.codec import symbols as room
 from weightzip.codec.symbols import (
     STREAM,
     CodedSymbols,
+    PointStreams,
     Symbols,
     decode_points,
     encode_symbols,
@@ -102,7 +103,8 @@ def test_each_stream_can_be_decoded_by_itself():
     latents = gaussian((256, 1, 256), (300, 1, 300), (256, 2, 200))
     coded = quantise_latents(latents, num_states=8)
     made = encode_symbols(coded)
-    scales, tables, lengths = room._decode_model(made.model, shapes_of(latents), 3)
+    model = room._Model.read(made.model, shapes_of(latents), 3)
+    scales, tables, lengths = model.scales, model.tables, model.stream_bytes
     assert sum(lengths) == len(made.streams)
     expected = points(coded.symbols, coded.quantisers)
     ends = np.cumsum([array.size for array in latents])
@@ -111,6 +113,32 @@ def test_each_stream_can_be_decoded_by_itself():
         data = made.streams[start : start + lengths[number]]
         found = decode_stream(data, scales[number].classes(), tables, coded.machine)
         assert np.array_equal(found, expected[ends[number] - latents[number].size : ends[number]])
+
+
+@pytest.mark.parametrize("machine", [SCALAR, trellis(256)], ids=["scalar", "trellis"])
+def test_ideal_bits_are_what_streams_take(machine):
+    """Large values as well, which have extra bits; from the first ones alone, the bits are the same."""
+    few, many = gaussian((7, 1, 9), (200, 1, 300))
+    latents = [300 * few, many]
+    coded = round_latents(latents) if machine is SCALAR else quantise_latents(latents, num_states=256)
+    made = encode_symbols(coded)
+    streams = PointStreams(made, shapes_of(latents), machine)
+    (group,) = streams.groups
+    bits = streams.ideal_bits(group, 2)
+    assert bits.size == 7 * 9 + 200 * 300
+    assert float(bits.sum(dtype=np.float64)) / 8 == pytest.approx(len(made.streams), abs=25)  # of 23,000
+    assert np.array_equal(streams.ideal_bits(group, 1), bits[: 7 * 9])
+    assert float(bits[: 7 * 9].mean()) > 4 + float(bits[7 * 9 :].mean())
+    assert streams.ideal_bits(group, 0).size == 0
+
+
+def test_codes_of_scales_are_counted():
+    ramp = 2.0 ** np.linspace(-3, 3, 64, dtype=np.float32)[:, None, None]
+    latents = [ramp * gaussian((64, 1, 200))[0], gaussian((30, 1, 40))[0]]
+    made = encode_symbols(quantise_latents(latents, num_states=8))
+    streams = PointStreams(made, shapes_of(latents), trellis(8))
+    assert streams.num_codes == [64, 0]
+    assert 10 < streams.code_bytes < 64 < len(made.model)
 
 
 def test_damage_to_one_stream_leaves_those_before_it():

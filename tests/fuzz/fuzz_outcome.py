@@ -12,7 +12,7 @@ from fuzz_mutations import Mutant
 from torch import Tensor
 
 from weightzip import checkpoint
-from weightzip.codec import Decoded, Header, decode, read_header
+from weightzip.codec import Decoded, Header, decode, read_header, tensor_bytes
 from weightzip.codec.header import section_name
 from weightzip.container import Container, unpack
 from weightzip.errors import WeightzipError
@@ -64,7 +64,8 @@ def _read(data: bytes) -> Decoded:
     """All that `info`, `test` and `restore` do, but for writing."""
     container = unpack(data, "x.wz")
     header = read_header(container, "x.wz")
-    json.dumps(summarise(header, container.section_bytes, source="", output="", seconds=0.0))
+    stored = tensor_bytes(container, header, "x.wz")
+    json.dumps(summarise(header, container.section_bytes, source="", output="", seconds=0.0, stored=stored))
     name = checkpoint.default_output(header.layout)
     if not name or set(name) & set('/\\\0:\n"') or name.startswith("."):
         raise FuzzError(f"would be written to {name!r}")

@@ -1,6 +1,7 @@
 """What is measured, and that sizes are those of real files."""
 
 import os
+import re
 
 import pytest
 from lines_task import VAE, Fragile
@@ -9,10 +10,10 @@ from safetensors.torch import load_file
 import weightzip
 from weightzip.baselines import sweep
 from weightzip.codec import AutoCodec, encode
-from weightzip.errors import TaskError
+from weightzip.errors import TargetError, TaskError, UsageError
 from weightzip.measure import compare, quick_curve
 from weightzip.progress import ProgressEvent, silent
-from weightzip.results import AUTO, LOSSLESS, PAPER
+from weightzip.results import AUTO, LOSSLESS, OWN, PAPER, slug
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,18 @@ def test_every_byte_of_every_file_is_accounted_for(results):
         assert sum(stored.section_bytes.values()) == stored.point.file_bytes
         if stored.point.method == PAPER:
             assert set(stored.section_bytes) == {"header", "latents", "decoder"}
+
+
+def test_tensors_are_told_of_weightzips_own_files(results, checkpoint):
+    for stored in results.files:
+        if stored.point.method not in OWN:
+            assert stored.tensors == ()
+            continue
+        assert [share.name for share in stored.tensors] == list(checkpoint.tensors)
+        assert 0 < sum(share.stored_bytes for share in stored.tensors) < stored.point.file_bytes
+        assert all(sum(share.histogram.after) == share.num_elements for share in stored.tensors)
+        if stored.point.method == LOSSLESS:
+            assert all(share.histogram.after == share.histogram.before for share in stored.tensors)
 
 
 def test_only_the_paper_codec_has_a_latents_only_ratio(points):
@@ -92,6 +105,44 @@ def test_weights_that_the_task_cannot_evaluate_are_left_out_by_name(checkpoint):
 def test_a_checkpoint_that_the_task_cannot_evaluate_is_refused(checkpoint):
     with pytest.raises(TaskError):
         compare(checkpoint, Fragile(tolerated=-1.0), VAE, "cpu", silent)
+
+
+def test_only_what_is_named_is_measured_and_gives_the_same(checkpoint, task, points, tmp_path):
+    names = ["zstd", "weightzip auto, step 0.45", "Deep Compression, sparsity 0.5, 3 bit", "weightzip paper, latent 8"]
+    found = compare(checkpoint, task, VAE, "cpu", silent, only=names, keep=tmp_path)
+    some = [stored.point for stored in found.files]
+    wanted = [point for point in points if point.method == "zstd" or point.title in names]
+    assert len(wanted) == 7
+    assert {(p.title, p.file_bytes, p.value) for p in some} == {(p.title, p.file_bytes, p.value) for p in wanted}
+    assert [finding.latent for finding in found.study.latents] == [8]
+    for point in some:
+        path = tmp_path / f"{slug(point.title)}.wz"
+        assert path.stat().st_size == point.file_bytes
+        assert list(weightzip.restore(path)) == list(checkpoint.tensors)
+    assert len(list(tmp_path.iterdir())) == len(some)
+
+
+def test_no_two_points_have_one_file(points):
+    assert len({slug(point.title) for point in points}) == len(points)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("weightzip", "no such method here; there are 'weightzip auto', 'weightzip paper'"),
+        ("low-rank SVD, rank 3", "no such setting; there are 'low-rank SVD, rank fraction 0.75'"),
+        ("weightzip auto, step 7", "'weightzip auto, step 0.9' and 3 more"),
+        ("weightzip calibrate, 20x", "no such method here"),  # as this task has no data
+    ],
+)
+def test_names_of_nothing_are_refused_and_those_of_something_told(checkpoint, task, name, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        compare(checkpoint, task, VAE, "cpu", silent, adapt="finetune", only=["zstd", name])
+
+
+def test_where_nothing_that_was_named_can_be_measured_that_is_an_error(checkpoint):
+    with pytest.raises(TargetError, match="nothing could be measured: uniform"):
+        compare(checkpoint, Fragile(tolerated=1e-3), VAE, "cpu", silent, only=["uniform (per tensor), 2 bit"])
 
 
 def test_the_quick_curve_is_the_comparison_without_the_paper(checkpoint, task, points):

@@ -7,7 +7,7 @@ from lines_task import VAE, write_checkpoint, write_task
 from weightzip import checkpoint as checkpoints
 from weightzip.codec import decode, encode
 from weightzip.measure import compare, levels
-from weightzip.measure.levels import Learner, level_jobs, usable_levels
+from weightzip.measure.levels import Learner, level_jobs, named_jobs, usable_levels
 from weightzip.progress import silent
 from weightzip.results import AUTO, CALIBRATED, FINETUNED, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED
 from weightzip.tasks import load_task
@@ -55,6 +55,23 @@ def test_a_level_is_measured_at_multiples_of_the_best_ratio_without_data(learner
     assert {job.method for job in jobs} == {CALIBRATED, FINETUNED, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED}
 
 
+def test_a_setting_tells_all_of_a_ratio(learner):
+    (job,) = [job for job in level_jobs(learner, ("calibrate",), 12.3456, 0.1) if job.setting == "24.7x"]
+    (named,) = named_jobs(
+        learner, ("calibrate", "finetune"), ["weightzip calibrate, 24.7x", "zstd", "weightzip calibrate"], 0.1
+    )
+    assert (named, named.codec.ratio) == (job, 24.7)
+
+
+def test_a_level_without_a_ratio_is_guided_by_files_that_are_not_shown(learner, monkeypatch):
+    monkeypatch.setattr(levels, "_STEPS", 20)
+    monkeypatch.setattr(levels, "_TIMES", {"calibrate": (0.2,), "finetune": (1.0,)})
+    found = compare(learner.checkpoint, learner.task, VAE, "cpu", silent, adapt="finetune", only=[CALIBRATED])
+    (point,) = [stored.point for stored in found.files]
+    assert point.method == CALIBRATED
+    assert point.ratio > 1.5  # a fifth of the best
+
+
 @pytest.mark.parametrize("method", [PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED])
 def test_opponents_restore_what_was_trained(method, learner):
     job = [job for job in level_jobs(learner, ("finetune",), 1.0, 0.1) if job.method == method][-1]
@@ -86,4 +103,9 @@ def test_the_levels_are_measured_beside_all_others(learner, monkeypatch):
     methods = [stored.point.method for stored in results.files]
     assert methods.count(CALIBRATED) == methods.count(FINETUNED) == 1
     assert {AUTO, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED} < set(methods)
+    first = next(stored.point for stored in results.files if stored.point.method == CALIBRATED)
+    alone = compare(learner.checkpoint, learner.task, VAE, "cpu", silent, adapt="calibrate", only=[first.title])
+    assert [(p.title, p.file_bytes, p.value) for p in (stored.point for stored in alone.files)] == [
+        (first.title, first.file_bytes, first.value)
+    ]
     assert any("out of reach" in reason for reason in results.left_out)  # a million times smaller than the best

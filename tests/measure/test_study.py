@@ -3,8 +3,7 @@
 import pytest
 
 from weightzip.measure import study
-from weightzip.measure.meter import Meter
-from weightzip.progress import ProgressEvent
+from weightzip.progress import Meter, ProgressEvent
 from weightzip.results import TrainingTime
 from weightzip.vae import VAESettings
 

@@ -1,6 +1,7 @@
 """Reports end to end: what is written, and what is refused."""
 
 import json
+import shlex
 from dataclasses import fields
 
 import pytest
@@ -9,6 +10,7 @@ from lines_task import Fragile
 from weightzip.errors import OutputError, TaskError
 from weightzip.progress import ProgressEvent
 from weightzip.report import AUTO, PAPER, Point
+from weightzip.report.make import _Again
 
 FILES = ["curve.png", "points.json", "report.html"]
 
@@ -30,6 +32,43 @@ def test_bytes_are_told_of_the_best_auto_file_and_of_the_papers(report):
     good = [point for point in report.points if point.method == AUTO and point.original - point.value <= 1.0]
     assert best.file_bytes == min(point.file_bytes for point in good)
     assert paper.setting == "latent 4"
+
+
+def test_every_point_has_the_command_that_measures_it_again(report, checkpoint, task_name):
+    for point in report.points:
+        expected = ["weightzip", "report", str(checkpoint), "--task", task_name, "--seed", "0", "--only", point.title]
+        # The paper's codec has other settings here than on the command line.
+        assert shlex.split(point.command) == ([] if point.method == PAPER else expected)
+    assert {stored.point for stored in report.files} <= set(report.points)
+
+
+def test_what_trains_names_its_device_and_the_usual_settings_have_a_command():
+    command = _Again("-m.pt", "zoo:mnist-rnn", 7, "cuda", usual=True).command(PAPER, "latent 64")
+    expected = "weightzip report ./-m.pt --task zoo:mnist-rnn --seed 7 --device cuda --only 'weightzip paper, latent 64'"
+    assert command == expected
+
+
+def test_a_task_that_is_an_object_has_no_command(make, tmp_path):
+    report = make(tmp_path / "out", Fragile(tolerated=1.0), only=["weightzip auto, step 0.25"])
+    assert [(point.setting, point.command) for point in report.points] == [("step 0.25", "")]
+
+
+def test_files_are_kept_where_that_is_asked_for(make, tmp_path):
+    folder, only = tmp_path / "out", ["weightzip auto, step 0.25", "cast"]
+    report = make(folder, only=only, keep=True)
+    assert names(folder) == sorted([*FILES, "files"])
+    assert names(folder / "files") == ["cast-bfloat16.wz", "cast-float16.wz", "weightzip-auto-step-0.25.wz"]
+    sizes = sorted(path.stat().st_size for path in (folder / "files").iterdir())
+    assert sizes == sorted(point.file_bytes for point in report.points)
+    for name in FILES:
+        (folder / name).unlink()
+    with pytest.raises(OutputError, match="files: exists already"):
+        make(folder, only=only, keep=True)
+    (folder / "files" / "mine.txt").write_text("precious")
+    (folder / "files" / "cast-float16.wz").write_text("old")
+    make(folder, only=only, keep=True, force=True)
+    assert sizes == sorted(path.stat().st_size for path in (folder / "files").glob("*.wz"))
+    assert (folder / "files" / "mine.txt").read_text() == "precious"
 
 
 def test_existing_report_is_refused_and_replaced_by_force(make, tmp_path):

@@ -9,10 +9,11 @@ import pytest
 from weightzip.errors import UsageError
 from weightzip.report import AUTO, PAPER, Point, plot_points
 from weightzip.report.metric import Metric
-from weightzip.report.plot import draw_points
-from weightzip.report.study_plots import draw_times
+from weightzip.report.plot import draw_curve, draw_points
+from weightzip.report.study_plots import draw_losses, draw_times
 from weightzip.report.style import LIGHT
-from weightzip.results import LinearFit, TrainingTime
+from weightzip.results import LatentFinding, LinearFit, TrainingTime
+from weightzip.vae import EpochLosses
 
 ACCURACY = Metric("top-1 accuracy, %")
 
@@ -67,7 +68,7 @@ def test_hostile_words_are_drawn_as_they_are(tmp_path):
     points = [replace(item, setting="$\\frac{$ <b>", method=f"{item.method} $\\x$") for item in POINTS]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_points(points, tmp_path / "curve.png", "$\\nothing$ 模型", metric="$\\sqrt$, %")
+        plot_points(points, tmp_path / "curve.png", "$\\nothing$ 模型 \udc80", metric="$\\sqrt$, %")
 
 
 def test_no_points_are_refused(tmp_path):
@@ -81,3 +82,32 @@ def test_the_line_and_every_model_are_drawn():
     assert [text.get_text() for text in axes.texts] == ["model 1000", "model 50000", "model 200000"]
     (line,) = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert (line.get_xdata()[0], line.get_ydata()[0]) == (0.0, 0.5)
+
+
+def test_every_point_within_the_picture_can_be_found():
+    (axes,) = draw_curve(POINTS, ACCURACY, LIGHT, 4.0, 4.0).axes
+    found = {line.get_gid(): (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_gid()}
+    assert {gid: place for gid, place in found.items() if gid.startswith("point")} == {
+        "point-0": (10, 97.9),
+        "point-2": (8, 97.5),
+        "point-3": (2, 98.0),
+    }
+    assert found["latents-2"] == (32.0, 97.5)
+    assert {"line-0", "line-1", "line-2"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("width", "ticks"), [(9.0, [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300]), (3.9, [1, 3, 10, 30, 100, 300])]
+)
+def test_a_narrow_picture_has_fewer_ticks(width, ticks):
+    points = [point(AUTO, 1.1, 98.0), point(AUTO, 300, 97.5)]
+    (axes,) = draw_curve(points, ACCURACY, LIGHT, width, 4.0).axes
+    assert axes.get_xticks().tolist() == ticks
+
+
+def test_the_epoch_that_is_kept_is_marked():
+    history = tuple(EpochLosses(epoch, 10.0 - epoch, loss) for epoch, loss in enumerate((9.0, 4.0, 5.0), start=1))
+    findings = [LatentFinding(64, 8, POINTS[2], history, None), LatentFinding(32, 8, POINTS[2], (), None)]
+    (axes,) = draw_losses(findings, LIGHT).axes
+    (marked,) = [line for line in axes.lines if line.get_gid()]
+    assert (marked.get_gid(), list(marked.get_xdata()), list(marked.get_ydata())) == ("best-0", [2], [4.0])

@@ -2,12 +2,11 @@ import urllib.error
 import urllib.request
 
 import pytest
-from torch import nn
 from torchvision.transforms import ToTensor
 
 from weightzip.errors import TaskError, UsageError
 from weightzip.zoo.data import unpack_mnist
-from weightzip.zoo.external import torchvision_dataset, torchvision_model
+from weightzip.zoo.external import torchvision_dataset
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_dataset_with_parts_of_other_names(tmp_path, offline):
 
 @pytest.mark.parametrize("name", ["CIFAR10", "KMNIST", "SVHN"])
 def test_dataset_without_network(tmp_path, offline, capsys, name):
-    with pytest.raises(TaskError, match=f"'{name}' cannot be loaded: .*; connect to the network") as caught:
+    with pytest.raises(TaskError, match=f"'{name}' cannot be downloaded: .*; connect to the network") as caught:
         torchvision_dataset(name, train=True, root=tmp_path)
     assert "\n" not in str(caught.value)
     assert capsys.readouterr().out == ""
@@ -68,25 +67,3 @@ def test_helper_functions_are_no_datasets():
 def test_unknown_option_of_a_dataset(tmp_path):
     with pytest.raises(UsageError, match=r"cannot be built: .*unexpected keyword argument 'sise'"):
         torchvision_dataset("FakeData", train=True, root=tmp_path, sise=5)
-
-
-def test_model_without_weights():
-    model = torchvision_model("squeezenet1_1", weights=None)
-    assert isinstance(model, nn.Module)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 1_235_496
-
-
-def test_model_without_network(offline):
-    with pytest.raises(TaskError, match=r"'squeezenet1_1' cannot be loaded: .*; connect to the network") as caught:
-        torchvision_model("squeezenet1_1")
-    assert "\n" not in str(caught.value)
-
-
-def test_unknown_model():
-    with pytest.raises(UsageError, match=r"no such model; did you mean .*resnet18"):
-        torchvision_model("resnet-18")
-
-
-def test_unknown_weights():
-    with pytest.raises(UsageError, match="has no weights 'BEST'; choose from IMAGENET1K_V1, DEFAULT"):
-        torchvision_model("squeezenet1_1", weights="BEST")

@@ -19,11 +19,13 @@ from weightzip.checkpoint.build import (
     with_prefix_of,
 )
 from weightzip.checkpoint.dtypes import dtype_name, dtype_of
+from weightzip.checkpoint.folder import main_file, single_file
 from weightzip.checkpoint.layout import Format, Layout, default_output, default_tensor_output
 from weightzip.checkpoint.mapped import release
 from weightzip.checkpoint.origin import Origin
 from weightzip.checkpoint.places import MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS, has_possible_size
 from weightzip.checkpoint.read import read
+from weightzip.checkpoint.read_safetensors import shard_names
 from weightzip.checkpoint.shards import INDEX_SUFFIX, is_shard_file
 from weightzip.checkpoint.specs import num_bytes, specs_of
 from weightzip.checkpoint.tree import json_depth
@@ -52,6 +54,7 @@ __all__ = [
     "is_shard_file",
     "json_depth",
     "locate",
+    "main_file",
     "module_state",
     "num_bytes",
     "open_writer",
@@ -59,6 +62,8 @@ __all__ = [
     "read",
     "rebuild",
     "release",
+    "shard_names",
+    "single_file",
     "specs_of",
     "state_dict",
     "with_prefix_of",

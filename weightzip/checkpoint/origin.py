@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightzip.checkpoint.folder import single_file
 from weightzip.checkpoint.shards import INDEX_SUFFIX, is_shard_file
 from weightzip.errors import CheckpointError
 from weightzip.files import is_folder
@@ -32,6 +33,9 @@ class Origin:
 
 def _shards_of(path: Path) -> list[Path]:
     """What else is read, or may be, where a folder or an index of shards is named."""
+    single = single_file(path)
+    if single is not None:
+        return [single]
     folder = path if is_folder(path) else path.parent if path.name.endswith(INDEX_SUFFIX) else None
     try:
         return [] if folder is None else sorted(filter(is_shard_file, folder.iterdir()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from weightzip.checkpoint.build import Checkpoint, take_apart_file
+from weightzip.checkpoint.folder import single_file
 from weightzip.checkpoint.foreign import check_archive, no_checkpoint, read_head, refuse_foreign, unreadable
 from weightzip.checkpoint.pickles import ZIP_MAGIC, looks_like_torch
 from weightzip.checkpoint.quiet import no_warnings
@@ -21,7 +22,8 @@ _MAX_HEADER_BYTES = 100_000_000  # of .safetensors, by its library; the file may
 @no_warnings()
 def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint: what torch.save wrote (.pt, .pth, .bin, .ckpt) or .safetensors, told apart by content, whatever
-    its name; or a folder of .safetensors shards, or the index that such a folder has.
+    its name; or a folder of .safetensors shards, or the index that such a folder has; or a folder around one model.safetensors
+    or pytorch_model.bin.
 
     Tensors are mapped from the file where that works. Keys of a .safetensors file come in the order of its header, shards in
     the order of their names. Each error names the file, the reason and a way out: CheckpointError for what is no readable
@@ -29,6 +31,7 @@ def read(path: str | Path) -> Checkpoint:
     brings code to run, UnsupportedCheckpointError for what cannot be stored.
     """
     path = Path(path)
+    path = single_file(path) or path
     if path.name.endswith(".index.json") or is_folder(path):
         return read_folder(path)
     head, size = read_head(path)

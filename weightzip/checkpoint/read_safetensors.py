@@ -86,6 +86,13 @@ def read_folder(path: Path) -> Checkpoint:
     return take_apart_file(tensors, "shards", path, folder.name, shards=shards, mapped=True)
 
 
+def shard_names(index: Path) -> list[str]:
+    """The names of the files that an index asks for, in order. Errors as `read`."""
+    names = sorted(set(_read_index(index)[WEIGHT_MAP].values()))
+    _check_names(index, names)
+    return names
+
+
 def _header(path: Path) -> _Header:
     """The header of a file that is whole."""
     head, _ = read_head(path)
@@ -170,8 +177,8 @@ def _read_index(path: Path) -> dict[str, JSON]:
     return content
 
 
-def _check_files(index: Path, names: Collection[str]) -> None:
-    """Raise CheckpointError where a shard is missing, or its name is not simply one of a file beside the index."""
+def _check_names(index: Path, names: Collection[str]) -> None:
+    """Raise CheckpointError where the name of a shard is not simply one of a file beside the index."""
     if len(names) > MAX_SHARDS:
         raise UnsupportedCheckpointError(f"{index}: {len(names):,} shards; at most {MAX_SHARDS:,} can be stored")
     for name in names:
@@ -179,6 +186,11 @@ def _check_files(index: Path, names: Collection[str]) -> None:
             raise CheckpointError(f"{index}: {name!r} is not the name of a {SHARD_SUFFIX} file beside it; correct the index")
     if clash := clashing_name(names):
         raise CheckpointError(f"{index}: two shards are called {clash!r} but for upper and lower case; rename one")
+
+
+def _check_files(index: Path, names: Collection[str]) -> None:
+    """Raise CheckpointError where a shard is missing, or `_check_names` has something against its name."""
+    _check_names(index, names)
     missing = [name for name in sorted(names) if not (index.parent / name).is_file()]
     if missing:
         others = f" and {len(missing) - 1} others are" if len(missing) > 1 else " is"

@@ -11,6 +11,7 @@ structured  which weights are better stored exactly
 trained     the format of `auto` for symbols found by training (`weightzip.adapt`)
 targets     the setting of `auto` for a size or an error; `quality` that for a model that still does its task
 sampling    weights drawn from the cells that a file leaves open
+shares      how many bytes of a file belong to each tensor
 memory      what decoding takes, and whether that is allowed
 auto_v1, lossless_v1, paper_v1    reading what the first versions wrote, with `matrices`
 """
@@ -24,6 +25,7 @@ from weightzip.codec.lossless import LosslessCodec
 from weightzip.codec.memory import check_kept, check_one, check_parts, check_written
 from weightzip.codec.paper import PaperCodec
 from weightzip.codec.quality import meet_drop
+from weightzip.codec.shares import tensor_bytes
 from weightzip.codec.structured import keep_structured
 from weightzip.codec.targets import Plan, Target, plan_for
 from weightzip.codec.trained import TrainedCodec
@@ -55,4 +57,5 @@ __all__ = [
     "plan_for",
     "read_header",
     "section_kind",
+    "tensor_bytes",
 ]

@@ -82,17 +82,22 @@ def part_sizes(container: Container, header: Header) -> dict[tuple[bool, int], i
     return {part: sum(container.section_bytes[name] for name in names.values()) for part, names in sections.items()}
 
 
+def part_sections(container: Container, header: Header) -> Iterator[tuple[Part, dict[str, str]]]:
+    """Each part with its sections: kind -> name in the file."""
+    sections = _sections(container, header)
+    return ((part, sections[part.exact, part.number]) for part in header.parts)
+
+
 def decode_parts(container: Container, header: Header, wanted: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
     """Tensors by name, one part of the file after the other, in no particular order; of `wanted` ones, only these.
 
     The caller has checked that there is memory for them. Raises FormatError, DamagedFileError or LimitError.
     """
-    sections = _sections(container, header)
-    for part in header.parts:
+    for part, sections in part_sections(container, header):
         names = {spec.name for spec in part.specs if wanted is None or spec.name in wanted}
         if not names:
             continue
-        data = {kind: container.sections[name] for kind, name in sections[part.exact, part.number].items()}
+        data = {kind: container.sections[name] for kind, name in sections.items()}
         codec = EXACT_CODECS[header.version].name if part.exact else header.codec
         tensors = decode_part(codec, header.meta, part, data, names)
         del data  # which can be as large as what it decodes to

@@ -107,7 +107,7 @@ class Encoding:
         self._exact_parts: list[Part] = []
         self._meta: dict[str, JSON] = {}
         self._latents = 0
-        self._loss = _Loss()
+        self._loss = Loss()
         self.notes: dict[str, Any] = {}
 
     def parts(self) -> Iterator[CodedPart]:
@@ -177,7 +177,7 @@ class Encoding:
         decoded = decode_part(self._codec.name, payload.meta, part, payload.sections)
         return {spec.name: decoded.pop(spec.name).to(dtype_of(spec.dtype)) for spec in part.specs}
 
-    def _keep(self, part: Part, payload: Payload, losses: Iterable[_Loss]) -> None:
+    def _keep(self, part: Part, payload: Payload, losses: Iterable[Loss]) -> None:
         assert not self._lossy_parts or payload.meta == self._meta  # there is one for the file
         self._lossy_parts.append(part)
         self._meta = payload.meta
@@ -194,7 +194,7 @@ class Encoding:
         self._exact_parts.append(part)
         if measured:
             for tensor in tensors.values():
-                self._loss.add(_Loss.of(tensor, tensor))
+                self._loss.add(Loss.of(tensor, tensor))
         _release(self._checkpoint, names)
         self._progress.done(sum(tensor.numel() for tensor in tensors.values()))
         return CodedPart(True, {section_name(EXACT, part.number): data for data in payload.sections.values()}, tensors)
@@ -259,8 +259,11 @@ def _runs(sizes: Mapping[str, int], capacity: int) -> Iterator[list[str]]:
 
 
 @dataclass
-class _Loss:
-    """What was lost: sums over floating-point tensors; places that are not finite are exact."""
+class Loss:
+    """What was lost: sums over floating-point tensors; places that are not finite are exact.
+
+    error, energy: squared, of the differences and of the source. largest: difference. finite: whether all that was restored is.
+    """
 
     error: float = 0.0
     energy: float = 0.0
@@ -268,9 +271,9 @@ class _Loss:
     finite: bool = True
 
     @staticmethod
-    def of(source: Tensor, restored: Tensor) -> _Loss:
+    def of(source: Tensor, restored: Tensor) -> Loss:
         """Of one tensor."""
-        loss = _Loss()
+        loss = Loss()
         if not source.dtype.is_floating_point or source.dtype == torch.float4_e2m1fn_x2:
             return loss
         originals, decoded = source.reshape(-1), restored.reshape(-1)
@@ -279,7 +282,7 @@ class _Loss:
             other = decoded[start : start + _BLOCK].double()
             difference = torch.nan_to_num(exact - other, nan=0.0)
             loss.add(
-                _Loss(
+                Loss(
                     error=float(difference.square().sum()),
                     energy=float(torch.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0).square().sum()),
                     largest=float(difference.abs().max()),
@@ -288,7 +291,8 @@ class _Loss:
             )
         return loss
 
-    def add(self, other: _Loss) -> None:
+    def add(self, other: Loss) -> None:
+        """Count what was lost elsewhere, too."""
         self.error += other.error
         self.energy += other.energy
         self.largest = max(self.largest, other.largest)
@@ -296,13 +300,14 @@ class _Loss:
 
     @property
     def relative_mse(self) -> float:
+        """Mean square error / mean square."""
         return self.error / self.energy if self.energy else 0.0
 
 
-def _losses(source: Mapping[str, Tensor], restored: Mapping[str, Tensor]) -> dict[str, _Loss]:
+def _losses(source: Mapping[str, Tensor], restored: Mapping[str, Tensor]) -> dict[str, Loss]:
     """What each tensor has lost."""
     sizes = [tensor.numel() for tensor in source.values()]
-    return dict(zip(source, side_by_side(lambda name: _Loss.of(source[name], restored[name]), source, sizes), strict=True))
+    return dict(zip(source, side_by_side(lambda name: Loss.of(source[name], restored[name]), source, sizes), strict=True))
 
 
 @dataclass
@@ -320,7 +325,8 @@ class _Share:
 
         def scaled(event: ProgressEvent) -> None:
             within = size * event.done // max(event.total, 1)
-            self.progress(ProgressEvent(event.stage, self.before + within, self.total, event.detail))
+            own = event.own or (event.done, event.total)
+            self.progress(ProgressEvent(event.stage, self.before + within, self.total, event.detail, own))
 
         return scaled
 

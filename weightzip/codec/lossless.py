@@ -95,6 +95,22 @@ class LosslessCodec:
         return {spec.name: _tensor(data, spec) for data, spec in zip(flat, specs, strict=True)}
 
 
+def stored_bytes(data: bytes, specs: Sequence[TensorSpec]) -> list[float]:
+    """Bytes of a section that each of its tensors takes: those of its blocks.
+
+    A block that small tensors share counts for each as much as it has of the block's elements: what is coded together cannot
+    be told apart. The digest is nobody's. Raises FormatError where the data do not fit the tensors.
+    """
+    groups = _grouped([(spec.dtype, spec.num_elements) for spec in specs])
+    shares = [0.0] * len(specs)
+    for group, blocks in zip(groups, _blocks(np.frombuffer(data, np.uint8), groups), strict=True):
+        for start, stop, _, body in blocks:
+            for k, where in group.pieces(start, stop):
+                part = (where.stop - where.start) / (stop - start)
+                shares[group.tensors[k]] += part * (_HEADER_BYTES + body.size)
+    return shares
+
+
 @dataclass(frozen=True)
 class _Group:
     """Tensors of one dtype as one sequence of elements.

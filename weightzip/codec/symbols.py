@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from weightzip.entropy import decode, decode_integers, encode, encode_integers, read_integers
 from weightzip.entropy.machine import SCALAR, Machine, chunks, trellis
 from weightzip.entropy.magnitudes import MAX_CLASSES, MagnitudeTables
-from weightzip.entropy.streams import count_symbols, decode_stream, encode_stream
+from weightzip.entropy.streams import count_symbols, decode_start, decode_stream, encode_stream
 from weightzip.errors import FormatError
 from weightzip.quantise.axes import (
     CLASS_OF_ONE_STEP,
@@ -123,17 +123,20 @@ def decode_points(coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine
 class PointStreams:
     """Coded symbols, of which any stream can be decoded without the others.
 
-    groups: the arrays that each stream holds, by index. scales: of each array.
+    groups: the arrays that each stream holds, by index; stream_bytes: what each of them takes. scales: of each array;
+    num_codes: how many codes were told for them, and code_bytes: what all codes take of the model.
     """
 
     def __init__(self, coded: CodedSymbols, shapes: Sequence[Shape], machine: Machine) -> None:
         """Reads the model. Raises FormatError where the bytes do not fit arrays of these shapes."""
         sizes = _streams([math.prod(shape) for shape in shapes])
-        self.scales, self._tables, lengths = _decode_model(coded.model, shapes, len(sizes))
-        if sum(lengths) != len(coded.streams):
+        model = _Model.read(coded.model, shapes, len(sizes))
+        self.scales, self._tables, self.stream_bytes = model.scales, model.tables, model.stream_bytes
+        self.num_codes, self.code_bytes = model.num_codes, model.code_bytes
+        if sum(self.stream_bytes) != len(coded.streams):
             raise FormatError("the streams of symbols are longer or shorter than they should be")
         firsts = np.cumsum([0, *map(len, sizes)]).tolist()
-        starts = np.cumsum([0, *lengths]).tolist()
+        starts = np.cumsum([0, *self.stream_bytes]).tolist()
         self.groups = [range(first, end) for first, end in pairwise(firsts)]
         self._data = {first: coded.streams[start:end] for first, (start, end) in zip(firsts, pairwise(starts), strict=False)}
         self._shapes, self._machine = shapes, machine
@@ -145,6 +148,21 @@ class PointStreams:
         shapes = self._shapes[group.start : group.stop]
         ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
         return [part.reshape(shape) for part, shape in zip(np.split(points, ends), shapes, strict=True)]
+
+    def ideal_bits(self, group: range, count: int) -> NDArray[np.float32]:
+        """The ideal code length of each point of the first `count` arrays of a group, under the tables of the file.
+
+        Signs and raw bits are included; what a stream takes besides (its length, its last state) is not.
+        Raises FormatError where there are not as many points.
+        """
+        if not count:
+            return np.zeros(0, np.float32)
+        classes = _classes(self.scales[group.start : group.start + count])
+        points = decode_start(self._data[group.start], classes, self._tables, self._machine)
+        magnitudes = (np.abs(points) + 1) >> 1
+        symbols = np.sign(points) * magnitudes
+        quantisers = run_machine(symbols, chunks([symbols.size]), self._machine)
+        return self._tables.code_lengths(magnitudes, classes, quantisers)
 
 
 def _classes(scales: Sequence[AxisScales]) -> NDArray[np.uint8]:
@@ -218,21 +236,31 @@ def _encode_model(scales: Sequence[AxisScales], tables: MagnitudeTables, streams
     return b"".join(len(part).to_bytes(3, "little") for part in parts[:2]) + b"".join(parts)
 
 
-def _decode_model(
-    data: bytes, shapes: Sequence[Shape], num_streams: int
-) -> tuple[list[AxisScales], MagnitudeTables, list[int]]:
-    ends = np.cumsum([6, int.from_bytes(data[:3], "little"), int.from_bytes(data[3:6], "little")])
-    if ends[-1] > len(data):
-        raise FormatError("the model of the symbols is cut short")
-    tables = MagnitudeTables.from_integers(read_integers(data[ends[0] : ends[1]]))
-    modes = decode_integers(data[ends[1] : ends[2]], num_streams + 6 * len(shapes))
-    lengths, modes = modes[:num_streams], modes[num_streams:]
-    axes = [modes[start : start + 6] for start in range(0, len(modes), 6)]
-    counts = [count_told(told, shape) for told, shape in zip(axes, shapes, strict=True)]
-    rest, count = data[ends[2] :], sum(counts)
-    codes = decode(rest, count) if count > _MAX_ADAPTIVE else np.array(decode_integers(rest, count), np.int32)
-    parts = np.split(codes, np.cumsum(counts)[:-1])
-    if any(length < 0 for length in lengths):
-        raise FormatError("a stream of symbols has a negative length")
-    scales = [axis_scales(told, part, shape) for told, part, shape in zip(axes, parts, shapes, strict=True)]
-    return scales, tables, lengths
+@dataclass(frozen=True)
+class _Model:
+    """What the model of some arrays tells; see `PointStreams`."""
+
+    scales: list[AxisScales]
+    tables: MagnitudeTables
+    stream_bytes: list[int]
+    num_codes: list[int]
+    code_bytes: int
+
+    @staticmethod
+    def read(data: bytes, shapes: Sequence[Shape], num_streams: int) -> _Model:
+        """Inverse of `_encode_model`. Raises FormatError."""
+        ends = np.cumsum([6, int.from_bytes(data[:3], "little"), int.from_bytes(data[3:6], "little")])
+        if ends[-1] > len(data):
+            raise FormatError("the model of the symbols is cut short")
+        tables = MagnitudeTables.from_integers(read_integers(data[ends[0] : ends[1]]))
+        modes = decode_integers(data[ends[1] : ends[2]], num_streams + 6 * len(shapes))
+        lengths, modes = modes[:num_streams], modes[num_streams:]
+        axes = [modes[start : start + 6] for start in range(0, len(modes), 6)]
+        counts = [count_told(told, shape) for told, shape in zip(axes, shapes, strict=True)]
+        rest, count = data[ends[2] :], sum(counts)
+        codes = decode(rest, count) if count > _MAX_ADAPTIVE else np.array(decode_integers(rest, count), np.int32)
+        parts = np.split(codes, np.cumsum(counts)[:-1])
+        if any(length < 0 for length in lengths):
+            raise FormatError("a stream of symbols has a negative length")
+        scales = [axis_scales(told, part, shape) for told, part, shape in zip(axes, parts, shapes, strict=True)]
+        return _Model(scales, tables, lengths, counts, len(rest))

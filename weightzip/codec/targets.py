@@ -21,7 +21,7 @@ from weightzip.progress import Progress, ProgressEvent, silent
 from weightzip.search import approach_limit
 
 FINEST_STEP, COARSEST_STEP = 2.0**-13, 2.0**3  # relative to the weights' deviation
-_SIZE_PROBES = 12
+SIZE_PROBES = 12
 _DEFAULT_BITS, _COARSE_BITS = 2.25, 0.5  # what a weight takes at the default quality; and at what a task often tolerates
 
 
@@ -95,12 +95,12 @@ def plan_for(
 def _meet_size(checkpoint: Checkpoint, limit: float, progress: Progress) -> Codec:
     input_bytes, weights = _input_bytes(checkpoint), _num_weights(checkpoint)
     probes = _SizeProbes(checkpoint, limit, progress)
-    step = approach_limit(probes.size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=_SIZE_PROBES)
+    step = approach_limit(probes.size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=SIZE_PROBES)
     if step is None:
         size = probes.smallest
         raise TargetError(
             f"{limit:,.0f} bytes are out of reach: the smallest file takes {size:,} "
-            f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less"
+            f"({input_bytes / size:.1f}x, {8 * size / max(weights, 1):.2f} bits per weight); ask for less with --ratio or --bpw"
         )
     return AutoCodec(step if probes.best is None else probes.best)
 
@@ -144,5 +144,5 @@ class _SizeProbes:
             self.best, self._best_size = step, size
         self._done += 1
         detail = f"step {step:.3g}: {size:,} bytes, at most {self._limit:,.0f} wanted"
-        self._progress(ProgressEvent("searching", self._done, max(self._done, _SIZE_PROBES), detail))
+        self._progress(ProgressEvent("searching", self._done, max(self._done, SIZE_PROBES), detail))
         return float(size)

@@ -148,7 +148,7 @@ def _checked_table(file: _File) -> tuple[int, bytes]:
     """The format's version and the table of contents, once its hash has been found right."""
     name, data = file.name, file.read(0, PREAMBLE.size)
     if not data:
-        raise FormatError(f"{name}: empty, hence not a .wz file")
+        raise FormatError(f"{name}: empty, hence not a .wz file; fetch it again")
     if data[: len(MAGIC)] != MAGIC:
         raise FormatError(f"{name}: not a .wz file (its first bytes are others); name a file made by `weightzip compress`")
     if len(data) < PREAMBLE.size:
@@ -174,7 +174,8 @@ def _read(file: _File, entry: Entry) -> bytes:
 
 
 def _unreadable(name: str, error: OSError) -> WeightzipError:
-    return WeightzipError(f"{name}: cannot be read: {error.strerror or error}")
+    hint = "; check the name" if isinstance(error, FileNotFoundError) else ""
+    return WeightzipError(f"{name}: cannot be read: {error.strerror or error}{hint}")
 
 
 def _damaged(file: _File, entry: Entry) -> DamagedFileError:

@@ -106,6 +106,17 @@ class MagnitudeTables:
         bits[:, :, 1:] += 1
         return bits
 
+    def code_lengths(
+        self, magnitudes: NDArray[np.int32], classes: NDArray[np.uint8], quantisers: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Bits of each of the magnitudes [n] of these classes and quantisers, sign and extra bits included."""
+        octaves = np.frexp(magnitudes)[1].astype(np.int32) - 1  # that a magnitude begins, from 0 on
+        extra = np.where(magnitudes < DIRECT, 0, octaves - 1)
+        buckets = DIRECT + 2 * (octaves - 4) + (magnitudes >> np.maximum(extra, 0) & 1)
+        symbols = np.where(magnitudes < DIRECT, magnitudes, buckets)
+        lengths: NDArray[np.float32] = self.bits(MAX_CLASSES, ALPHABET)[classes, quantisers, symbols] + extra.astype(np.float32)
+        return lengths
+
     def cost(self, counts: NDArray[np.int64]) -> float:
         """Bits that symbols with these counts [classes, 2, ALPHABET] take, without signs and extra bits."""
         merged = _merge(counts, self.width_log2)[self.first : self.first + len(self.logs)]

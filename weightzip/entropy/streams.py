@@ -46,12 +46,27 @@ def encode_stream(
 
 def decode_stream(data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTables, machine: Machine) -> NDArray[np.int32]:
     """The points [n] that the symbols of a stream stand for, in fine steps. Raises FormatError where the data do not fit."""
+    values, whole = _decoded(data, classes, tables, machine)
+    if not whole:
+        raise FormatError("a stream of symbols does not end where it should")
+    return values
+
+
+def decode_start(data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTables, machine: Machine) -> NDArray[np.int32]:
+    """The first points [n] of a stream, which may go on after them; zeros where it ends before."""
+    return _decoded(data, classes, tables, machine)[0]
+
+
+def _decoded(
+    data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTables, machine: Machine
+) -> tuple[NDArray[np.int32], bool]:
+    """So many points, and whether the stream ends with them."""
     num_words = int.from_bytes(data[:4], "little")
     end = 4 + 2 * num_words
     if len(data) < 4 or end > len(data):
         raise FormatError("a stream of symbols is cut short")
     index = tables.index(classes)
-    values = np.empty(classes.size, np.int32)
+    values = np.zeros(classes.size, np.int32)
     whole = _decode(
         np.frombuffer(data[4:end], "<u2").astype(np.uint16),
         np.frombuffer(data[end:], np.uint8),
@@ -63,9 +78,7 @@ def decode_stream(data: bytes, classes: NDArray[np.uint8], tables: MagnitudeTabl
         machine.quantiser,
         values,
     )
-    if not whole:
-        raise FormatError("a stream of symbols does not end where it should")
-    return values
+    return values, whole
 
 
 @kernel
@@ -158,8 +171,7 @@ def _decode(words, data, index, frequencies, starts, lookup, next_state, quantis
     ans = np.uint64(words[0]) << np.uint64(16) | np.uint64(words[1])
     next_word = 2
     pending = np.uint64(0)
-    num_pending = 0
-    next_byte = 0
+    num_pending, next_byte = np.int64(0), np.int64(0)  # of the types that `_filled` gives, or it would be compiled twice
     machine_state = 0
     for i in range(values.size):
         if i % CHUNK == 0:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.checkpoint import Checkpoint
-from weightzip.codec import Header, decode, encode
+from weightzip.codec import Header, decode_container, encode, read_header, tensor_bytes
+from weightzip.container import unpack
 from weightzip.errors import OutputError
 from weightzip.measure.jobs import Job
+from weightzip.measure.tensors import Originals
 from weightzip.progress import Progress
-from weightzip.results import Point
+from weightzip.results import OWN, Point, TensorShare, slug
 from weightzip.tasks import Task, evaluate_state
 
 
@@ -26,7 +29,8 @@ from weightzip.tasks import Task, evaluate_state
 class Measured:
     """A point, its file's header, what each part of the file takes in bytes (together all), and the codec's notes.
 
-    float_decoder_value: the metric with the codec's decoder before it is quantised; None for a codec without one.
+    tensors: one by one, of weightzip's own methods. float_decoder_value: the metric with the codec's decoder before it is
+    quantised; None for a codec without one.
     """
 
     point: Point
@@ -34,17 +38,34 @@ class Measured:
     section_bytes: dict[str, int]
     notes: dict[str, Any]
     float_decoder_value: float | None
+    tensors: tuple[TensorShare, ...] = ()
+
+
+def no_command(method: str, setting: str) -> str:
+    """Where no command line measures a point again."""
+    return ""
 
 
 class Bench:
     """Measures jobs on one checkpoint and task; equal weights are evaluated once.
 
-    folder: for the files. original: the metric of the checkpoint itself. evaluation_seconds: what evaluating it took.
-    input_bytes: of all tensors. num_weights: elements of floating-point tensors.
+    folder: for the files. keep: a folder where each file stays, under the name of its point; by default none does.
+    command: what measures a method at a setting again.
+    original: the metric of the checkpoint itself. evaluation_seconds: what evaluating it took. input_bytes: of all tensors.
+    num_weights: elements of floating-point tensors.
     """
 
-    def __init__(self, model: Checkpoint, task: Task, folder: Path) -> None:
-        self._model, self._task, self._folder = model, task, folder
+    def __init__(
+        self,
+        model: Checkpoint,
+        task: Task,
+        folder: Path,
+        *,
+        keep: Path | None = None,
+        command: Callable[[str, str], str] = no_command,
+    ) -> None:
+        self._model, self._task, self._folder, self._keep, self._command = model, task, folder, keep, command
+        self._originals = Originals(model.tensors)
         self._values: dict[bytes, float] = {}
         self.input_bytes = checkpoint_bytes(model)
         self.num_weights = sum(tensor.numel() for tensor in model.tensors.values() if tensor.dtype.is_floating_point)
@@ -65,8 +86,9 @@ class Bench:
         seconds = time.monotonic() - start
         written = self._through_disk(data)
         file_bytes = len(written)
-        decoded = decode(written, f"{job.method}, {job.setting}")
-        header = decoded.header
+        container = unpack(written, job.title)
+        header = read_header(container, job.title)
+        decoded = decode_container(container, header, job.title)
         point = Point(
             method=job.method,
             setting=job.setting,
@@ -77,19 +99,23 @@ class Bench:
             latent_ratio=header.tensor_bytes / (4 * header.latents) if header.latents else None,
             relative_mse=header.relative_mse,
             seconds=seconds,
+            command=self._command(job.method, job.setting),
         )
         unquantised = coded.notes.get("float_decoder")
         float_value = self._evaluate(decoded.tensors | unquantised) if unquantised is not None else None
-        return Measured(point, header, decoded.section_bytes, coded.notes, float_value)
+        own = job.method in OWN
+        tensors = self._originals.shares(decoded, tensor_bytes(container, header, job.title)) if own else ()
+        if self._keep is not None:
+            with _telling(self._keep):
+                (self._keep / f"{slug(job.title)}.wz").write_bytes(written)
+        return Measured(point, header, decoded.section_bytes, coded.notes, float_value, tensors)
 
     def _through_disk(self, data: bytes) -> bytes:
         """What a file holds after `data` was written to it; its length is the file's size."""
         path = self._folder / "model.wz"
-        try:
+        with _telling(self._folder):
             path.write_bytes(data)
             return path.read_bytes()
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be written: {error.strerror or error}; free some space") from error
 
     def _evaluate(self, tensors: Mapping[str, Tensor]) -> float:
         key = _digest(tensors)
@@ -97,6 +123,15 @@ class Bench:
             state = checkpoints.module_state(self._model.layout, dict(tensors))
             self._values[key] = evaluate_state(self._task, state)
         return self._values[key]
+
+
+@contextlib.contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Say in which folder something could not be written within the block."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}; free some space") from error
 
 
 def checkpoint_bytes(model: Checkpoint) -> int:

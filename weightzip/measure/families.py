@@ -19,8 +19,7 @@ from weightzip.errors import TargetError
 from weightzip.interface import Codec, Payload, TensorSpec
 from weightzip.measure.bench import Bench
 from weightzip.measure.jobs import Job
-from weightzip.measure.meter import Meter
-from weightzip.progress import Progress, silent
+from weightzip.progress import MEASURING, Meter, Progress, silent
 from weightzip.results import AUTO, FamilyRow
 from weightzip.search import approach_limit
 from weightzip.vae import FAMILIES, Batch, VAESettings
@@ -58,7 +57,7 @@ def compare_families(
 
     Raises TargetError where even the default codec has no file so small.
     """
-    meter = Meter(progress, _OTHER_SECONDS / 10 + sum(_SECONDS.get(name, _OTHER_SECONDS) for name in FAMILIES))
+    meter = Meter(progress, _OTHER_SECONDS / 10 + sum(_SECONDS.get(name, _OTHER_SECONDS) for name in FAMILIES), MEASURING)
     with meter.job(AUTO, _OTHER_SECONDS / 10) as inner:
         row = _default_row(model, bench, file_bytes, inner)
     if row is None:

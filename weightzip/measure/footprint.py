@@ -21,11 +21,10 @@ from weightzip.errors import OutputError
 from weightzip.files import check_space
 from weightzip.interface import JSON
 from weightzip.measure.machine import library_versions, machine_kind
-from weightzip.measure.meter import Meter
 from weightzip.measure.stored import check_same_bits, check_same_tensors
 from weightzip.measure.synthetic import SyntheticModel, checkpoint_path, tensor_shapes, write_synthetic
 from weightzip.measure.watch import Watched, watch
-from weightzip.progress import Progress, silent
+from weightzip.progress import MEASURING, Meter, Progress, silent
 from weightzip.results import Machine
 
 _MB = 1e6
@@ -103,7 +102,7 @@ def measure_footprint(
     modes = [_LOSSY, _LOSSLESS] if lossless else [_LOSSY]
     with _scratch(folder) as scratch:
         check_space(scratch / "model", math.ceil(_COPIES * model.itemsize * sum(sizes)))
-        series = _Series(model, scratch, sum(sizes), threads, Meter(progress, 2 + 2 * len(modes)))
+        series = _Series(model, scratch, sum(sizes), threads, Meter(progress, 2 + 2 * len(modes), MEASURING))
         imports = series.begin()
         runs = tuple(run for mode in modes for run in series.there_and_back(mode, imports))
     return Footprint(

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 from weightzip.baselines import sweep
 from weightzip.codec import AutoCodec, LosslessCodec, PaperCodec
+from weightzip.costs import training_seconds
 from weightzip.interface import Codec
-from weightzip.measure.meter import USUAL_EPOCHS
-from weightzip.results import AUTO, LOSSLESS, PAPER
+from weightzip.results import AUTO, LOSSLESS, PAPER, titled
 from weightzip.vae import VAESettings
 
 _STEPS = (0.02, 0.04, 0.07, 0.12, 0.18, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9, 1.05, 1.2, 1.4)  # 5x to 100x
 _SECONDS_PER_WEIGHT = 1e-6  # of encoding and decoding
-_SECONDS_PER_EPOCH_AND_WEIGHT = 2.5e-6  # of training a VAE on 100 copies; one core of 2024
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,11 @@ class Job:
     setting: str
     codec: Codec
     seconds: float
+
+    @property
+    def title(self) -> str:
+        """Method and setting; no other job has it."""
+        return titled(self.method, self.setting)
 
 
 def main_jobs(num_weights: int, vae: VAESettings, device: str) -> list[Job]:
@@ -45,9 +49,3 @@ def paper_job(num_weights: int, vae: VAESettings, device: str) -> Job:
     """The paper's codec with these settings."""
     seconds = training_seconds(num_weights, vae)
     return Job(PAPER, f"latent {vae.latent}", PaperCodec(vae, device=device), seconds)
-
-
-def training_seconds(num_weights: int, vae: VAESettings) -> float:
-    """Roughly how long a training takes."""
-    copies = (vae.copies + vae.validation_copies) / 100
-    return _SECONDS_PER_EPOCH_AND_WEIGHT * num_weights * copies * min(vae.epochs, USUAL_EPOCHS)

@@ -5,8 +5,9 @@ A codec of this module trains when it encodes. Files are asked for by size, so t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ from weightzip.tasks import Task
 
 _TIMES = {"calibrate": (1.0, 2.0, 4.0), "finetune": (1.5, 3.0, 6.0)}  # the ratio of the best file without data
 _METHODS = {"calibrate": CALIBRATED, "finetune": FINETUNED}
+ADAPTED = tuple(_METHODS.values())
 _STEPS = 2_000  # of every training, whoever trains
 _SPARSITIES = (0.9, 0.95, 0.975, 0.99)
 _BITS = (4, 3, 2)
@@ -42,7 +44,7 @@ class Learner:
     task: Task
     seed: int
     device: str
-    steps: int = _STEPS
+    steps: int = field(default_factory=lambda: _STEPS)
 
     def network(self) -> Network:
         """The task's module with the checkpoint's weights."""
@@ -110,17 +112,36 @@ def usable_levels(task: Task, up_to: str) -> tuple[str, ...]:
 
 def level_jobs(learner: Learner, levels: Sequence[str], best_ratio: float, evaluation_seconds: float) -> list[Job]:
     """The levels at some ratios, and with fine-tuning its opponents. best_ratio: of the best file without data."""
-    seconds = learner.steps * (_SECONDS_PER_STEP + _EVALUATIONS_PER_STEP * evaluation_seconds)
-    jobs = [
-        Job(_METHODS[level], f"{times * best_ratio:.3g}x", AdaptingCodec(learner, level, times * best_ratio), seconds)
-        for level in levels
-        for times in _TIMES[level]
-    ]
+    seconds = _seconds(learner, evaluation_seconds)
+    jobs = [adapting_job(learner, level, times * best_ratio, seconds) for level in levels for times in _TIMES[level]]
     if "finetune" not in levels:
         return jobs
     pruned = [Job(PRUNED_AND_TRAINED, f"sparsity {share:g}", _pruning(learner, share), seconds) for share in _SPARSITIES]
     quantised = [Job(QUANTISED_AND_TRAINED, f"{bits} bit", _quantisation(learner, bits), seconds) for bits in _BITS]
     return [*jobs, *pruned, *quantised]
+
+
+def named_jobs(learner: Learner, levels: Sequence[str], names: Sequence[str], evaluation_seconds: float) -> list[Job]:
+    """The jobs of these levels whose titles, and so whose ratios, are among the names."""
+    seconds = _seconds(learner, evaluation_seconds)
+    found = [(level, _ratio_in(name, _METHODS[level])) for name in names for level in levels]
+    return [adapting_job(learner, level, ratio, seconds) for level, ratio in found if ratio is not None]
+
+
+def adapting_job(learner: Learner, level: str, ratio: float, seconds: float) -> Job:
+    """weightzip with a level of adaptation, at a ratio of three digits, so that the setting tells all of it."""
+    setting = f"{ratio:.3g}"
+    return Job(_METHODS[level], f"{setting}x", AdaptingCodec(learner, level, float(setting)), seconds)
+
+
+def _ratio_in(title: str, method: str) -> float | None:
+    """The ratio in the title of a job of this method; None where it is another's title."""
+    match = re.fullmatch(rf"{re.escape(method)}, (\d+(?:\.\d+)?(?:e\+\d+)?)x", title, re.ASCII)
+    return float(match[1]) if match else None
+
+
+def _seconds(learner: Learner, evaluation_seconds: float) -> float:
+    return learner.steps * (_SECONDS_PER_STEP + _EVALUATIONS_PER_STEP * evaluation_seconds)
 
 
 def _pruning(learner: Learner, sparsity: float) -> RetrainedPruning:

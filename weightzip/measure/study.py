@@ -11,10 +11,9 @@ from torch import Tensor
 
 from weightzip import checkpoint as checkpoints
 from weightzip.codec import PaperCodec
+from weightzip.costs import training_seconds
 from weightzip.measure.bench import Measured
-from weightzip.measure.jobs import training_seconds
-from weightzip.measure.meter import Meter
-from weightzip.progress import Progress, ProgressEvent
+from weightzip.progress import Meter, Progress, ProgressEvent
 from weightzip.results import LatentFinding, LinearFit, TrainingTime
 from weightzip.vae import EpochLosses, VAESettings
 from weightzip.zoo import entry, names

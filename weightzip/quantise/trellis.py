@@ -17,6 +17,8 @@ What the number of states is worth, as distance from the rate-distortion bound o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,8 @@ def search(
     incoming, flat_prices = _incoming(machine), prices.reshape(-1)
 
     def block(first: int) -> None:
-        _search(values, classes, parts[first : first + _LANES], incoming, flat_prices, np.float32(tradeoff), symbols)
+        chunks = parts[first : first + _LANES]
+        _search(values, classes, chunks.tolist(), incoming, flat_prices, np.float32(tradeoff), symbols)
 
     side_by_side(block, range(0, len(parts), _LANES))
     return symbols
@@ -70,6 +73,36 @@ def _incoming(machine: Machine) -> NDArray[np.int64]:
         for parity in (0, 1):
             incoming[machine.next_state[state, parity]] += [state, 2 * int(machine.quantiser[state]) + parity]
     return np.array(incoming, np.int64)
+
+
+# Not compiled: what has no loop over values in it costs nothing here, and seconds to compile at the first use.
+def _search(
+    values: NDArray[np.float32],
+    classes: NDArray[np.uint8],
+    chunks: Sequence[tuple[int, int]],
+    incoming: NDArray[np.int64],
+    prices: NDArray[np.float32],
+    tradeoff: np.float32,
+    symbols: NDArray[np.int32],
+) -> None:
+    """Search some chunks (start, length) side by side, each in a lane of its own."""
+    length, lanes = max(size for _, size in chunks), len(chunks)
+    block_values, block_classes = np.zeros((length, lanes), np.float32), np.zeros((length, lanes), np.int32)
+    for lane, (start, size) in enumerate(chunks):
+        block_values[:size, lane] = values[start : start + size]
+        block_classes[:size, lane] = classes[start : start + size]
+    np.clip(block_values, -_LARGEST, _LARGEST, out=block_values)
+    costs = np.zeros((4, length, lanes), np.float32)
+    _branch_costs(block_values.reshape(-1), block_classes.reshape(-1), prices, tradeoff, costs.reshape(4, -1))
+    for lane, (_, size) in enumerate(chunks):  # after its end a chunk has no costs, so that its best path is its own length's
+        costs[:, size:, lane] = 0
+    decisions = np.zeros((length, len(incoming) // 8, lanes), np.uint8)
+    total, spare = np.full((len(incoming), lanes), _FAR, np.float32), np.zeros((len(incoming), lanes), np.float32)
+    total[0] = 0
+    final = _add_compare_select(costs, incoming, length, total, spare, decisions)
+    for lane, (start, size) in enumerate(chunks):
+        part = symbols[start : start + size]
+        _trace_back(block_values, block_classes, prices, tradeoff, incoming, final, decisions, lane, part)
 
 
 @kernel
@@ -150,32 +183,6 @@ def _trace_back(values, classes, prices, tradeoff, incoming, total, decisions, l
         symbol = second if far_cost < near_cost else first
         symbol += symbol & 1 != branch % 2  # beyond 2^24, float32 does not tell neighbours apart, but the machine does
         symbols[t] = -symbol if values[t, lane] < 0 else symbol
-
-
-@kernel
-def _search(values, classes, block, incoming, prices, tradeoff, symbols):  # type: ignore[no-untyped-def]
-    """Search the chunks of one block, [lanes, 2] as `search` has them, side by side."""
-    num_states = incoming.shape[0]
-    lanes = len(block)
-    length = block[:, 1].max()
-    block_values = np.zeros((length, lanes), np.float32)
-    block_classes = np.zeros((length, lanes), np.int32)
-    for lane in range(lanes):
-        start = block[lane, 0]
-        for t in range(block[lane, 1]):
-            block_values[t, lane] = min(max(values[start + t], -_LARGEST), _LARGEST)
-            block_classes[t, lane] = classes[start + t]
-    costs = np.zeros((4, length, lanes), np.float32)
-    _branch_costs(block_values.reshape(-1), block_classes.reshape(-1), prices, tradeoff, costs.reshape(4, -1))
-    for lane in range(lanes):  # after its end a chunk has no costs, so that its best path is that of its own length
-        costs[:, block[lane, 1] :, lane] = 0
-    decisions = np.zeros((length, num_states // 8, lanes), np.uint8)
-    total, spare = np.full((num_states, lanes), _FAR, np.float32), np.zeros((num_states, lanes), np.float32)
-    total[0] = 0
-    final = _add_compare_select(costs, incoming, length, total, spare, decisions)
-    for lane in range(lanes):
-        start, end = block[lane, 0], block[lane, 0] + block[lane, 1]
-        _trace_back(block_values, block_classes, prices, tradeoff, incoming, final, decisions, lane, symbols[start:end])
 
 
 @kernel

@@ -43,6 +43,19 @@ class Metric:
         """
         return f"{change:+.2f}" if self.is_percentage else f"{change:+.3g}"
 
+    def loss_words(self, change: float) -> str:
+        """What a change of the metric means, in words.
+
+        >>> Metric("top-1 accuracy, %").loss_words(-0.43), Metric("F1").loss_words(-0.0123), Metric("F1").loss_words(0.0)
+        ('0.4 points lost', '0.0123 of F1 lost', 'nothing lost')
+        """
+        digits = ".3g" if not self.is_percentage else ".1f" if abs(change) >= 0.1 else ".2f"
+        size = f"{abs(change):{digits}}"
+        if float(size) == 0:
+            return "nothing lost"
+        unit = ("point" if float(size) == 1 else "points") if self.is_percentage else f"of {self.name}"
+        return f"{size} {unit} {'lost' if change < 0 else 'gained'}"
+
     def tolerance(self, original: float) -> float:
         """A loss that most would accept: one point of a percentage, one hundredth of any other metric's original value."""
         if self.is_percentage:

@@ -32,7 +32,8 @@ def check_folder(folder: Path, source: Path, names: Sequence[str], *, force: boo
 def write(report: Report, folder: Path) -> None:
     """Write the page, the curve and the points."""
     with telling_space(report.directory):
-        (folder / PAGE).write_text(render(report), encoding="utf-8")
+        # A file's name may hold bytes that are no text; a page must not fail for them.
+        (folder / PAGE).write_text(render(report), encoding="utf-8", errors="replace")
         plot_points(report.points, folder / CURVE, report.title, metric=report.metric.label)
         write_json([point.to_json() for point in report.points], folder / POINTS)
 

@@ -1,63 +1,105 @@
-"""The HTML page: one file that needs nothing beside it, readable on a phone, light and dark."""
+"""The HTML page: one file that needs nothing beside it, for a desk, a phone and paper, light and dark.
+
+Its script and its style sheet are fixed by their hashes, so that nothing else can run, whatever names a checkpoint brings.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
-from weightzip.report.plot import draw_points
+from weightzip.report import where, words
+from weightzip.report.curve import page_curve
+from weightzip.report.findings import page_losses, page_times
+from weightzip.report.histogram import HEIGHT
 from weightzip.report.result import Report
-from weightzip.report.study_plots import draw_losses, draw_times
-from weightzip.report.style import DARK, LIGHT, Theme, to_svg
+from weightzip.report.style import DARK, LIGHT, css_variables
 from weightzip.results import LOSSLESS, OWN, Point, by_method, smallest_within
 
-_SECTIONS = {
-    "header": "names, shapes, settings, the hash of every section",
-    "latents": "the posterior means of the chunks; all that the paper counts",
-    "decoder": "the VAE's decoder, without which the latents mean nothing",
-    "steps": "the size of a quantisation step, per tensor",
-    "scales": "how spread out the weights of each row and column are",
-    "symbols": "the quantised weights, entropy coded",
-    "exact": "tensors that are kept bit for bit",
-}
+_ASSETS = "assets"
 
 
 def render(report: Report) -> str:
-    """The whole page. Everything that comes from outside (names of files, tasks, methods) is escaped."""
+    """The whole page. Everything that comes from outside (names of files, tasks, tensors, methods) is escaped."""
     environment = Environment(
-        loader=PackageLoader("weightzip.report", "."),
+        loader=PackageLoader("weightzip.report", _ASSETS),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=report.metric.format, change=report.metric.format_change, ratio=_ratio)
+    environment.filters.update(value=report.metric.format, change=report.metric.format_change)
+    environment.filters.update(ratio=words.ratio, short=words.short, breakable=words.breakable)
+    style, script = Inline.of(_style()), Inline.of(_asset("page.js"))
+    points, summary = by_method(report.points), _summary(report)
+    told_first = sorted(report.files, key=lambda stored: stored.point != summary.point)  # the file that the summary tells of
     return environment.get_template("page.html.j2").render(
         report=report,
-        summary=_summary(report),
+        results=report.results,
+        style=style,
+        script=script,
+        summary=summary,
         best=_best_rows(report),
         paper=next((stored for stored in report.files if stored.point.latent_ratio), None),
-        methods=by_method(report.points),
-        curve=_themed(lambda theme: draw_points(report.points, "", report.metric, theme)),
-        **_study_figures(report),
+        rows=[(report.points.index(point), point) for own in points.values() for point in own],
+        curve=page_curve(report),
+        files=[where.file_view(number, stored) for number, stored in enumerate(told_first)],
+        strip=where.STRIP,
+        first_histograms=where.FIRST_HISTOGRAMS,
+        most_histograms=where.MOST_HISTOGRAMS,
+        histogram_height=HEIGHT,
+        losses=page_losses(report.study.latents) if report.study.latents else None,
+        times=page_times(report.study.times, report.study.fit) if report.study.fit else None,
         own_methods=OWN,
-        sections=_SECTIONS,
-        results=report.results,
         date=datetime.now(timezone.utc).date().isoformat(),
     )
 
 
 @dataclass(frozen=True)
+class Inline:
+    """A script or a style sheet within the page. source: what a Content-Security-Policy calls it, its hash."""
+
+    text: Markup
+    source: str
+
+    @staticmethod
+    def of(text: str) -> Inline:
+        """text: this package's own, never anything from outside."""
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        return Inline(Markup(text), f"'sha256-{digest}'")  # noqa: S704
+
+
+def _asset(name: str) -> str:
+    return (resources.files("weightzip.report") / _ASSETS / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    """The figures' colours in both themes, then the style sheet."""
+    light, dark = (_declarations(css_variables(theme)) for theme in (LIGHT, DARK))
+    themes = f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    return themes + _asset("page.css")
+
+
+def _declarations(variables: dict[str, str]) -> str:
+    return " ".join(f"{name}: {colour};" for name, colour in variables.items())
+
+
+@dataclass(frozen=True)
 class BestRow:
-    """A method's smallest file within the tolerance (None: no setting is); width: of its bar, in percent of the longest."""
+    """A method's smallest file within the tolerance; None: no setting is.
+
+    number: of the point in the report. width: of its bar, in percent of the longest.
+    """
 
     method: str
     point: Point | None
+    number: int
     width: float
 
 
@@ -65,52 +107,48 @@ def _best_rows(report: Report) -> list[BestRow]:
     """One row per method, smallest file first."""
     best = {method: smallest_within(own, report.tolerance) for method, own in by_method(report.points).items()}
     longest = max((point.ratio for point in best.values() if point), default=1.0)
-    rows = [BestRow(method, point, 100 * point.ratio / longest if point else 0.0) for method, point in best.items()]
+    rows = [
+        BestRow(method, point, report.points.index(point) if point else -1, 100 * point.ratio / longest if point else 0.0)
+        for method, point in best.items()
+    ]
     return sorted(rows, key=lambda row: -row.width)
 
 
-def _summary(report: Report) -> str:
-    """The result in one sentence."""
-    metric, words = report.metric, report.metric.tolerance_words(report.original)
-    lossy = [point for point in report.points if point.method in OWN and point.method != LOSSLESS]
-    own = smallest_within(lossy, report.tolerance)
-    others = smallest_within([point for point in report.points if point.method not in OWN], report.tolerance)
-    if own is None:
-        original = metric.format(report.original)
-        return f"No lossy setting of weightzip keeps {metric.name} within {words} of the original's {original}."
-    sentence = (
-        f"{own.ratio:.1f}x smaller, every byte counted: {report.model} goes from {report.results.input_bytes:,} to "
-        f"{own.file_bytes:,} bytes, and {metric.name} from {metric.format(report.original)} to {metric.format(own.value)}"
-    )
-    if others is None:
-        return f"{sentence}; no other method stays within {words}."
-    return f"{sentence}; the best of the other methods within {words} is {others.method} at {others.ratio:.1f}x."
-
-
-def _study_figures(report: Report) -> dict[str, Picture | None]:
-    study = report.study
-    fit = study.fit
-    return {
-        "losses": _themed(lambda theme: draw_losses(study.latents, theme)) if study.latents else None,
-        "times": _themed(lambda theme: draw_times(study.times, fit, theme)) if fit else None,
-    }
-
-
 @dataclass(frozen=True)
-class Picture:
-    """A figure as data URIs, for either theme."""
+class Summary:
+    """The result in one sentence, and more. loss, size: further parts of the sentence. point: what it is about.
 
-    light: str
-    dark: str
+    Where nothing is good enough, the headline says so, and there is no more.
+    """
 
-
-def _themed(draw: Callable[[Theme], Figure]) -> Picture:
-    return Picture(_data_uri(draw(LIGHT)), _data_uri(draw(DARK)))
-
-
-def _data_uri(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(to_svg(figure)).decode()
+    point: Point | None
+    headline: str
+    loss: str
+    size: str
+    more: str
 
 
-def _ratio(value: float | None) -> str:
-    return f"{value:.2f}x" if value is not None and value < 2 else "" if value is None else f"{value:.1f}x"
+def _summary(report: Report) -> Summary:
+    """The smallest lossy file of this package that loses little; of others where none of this package was measured."""
+    metric, within = report.metric, report.metric.tolerance_words(report.original)
+    lossy = [point for point in report.points if point.method in OWN and point.method != LOSSLESS]
+    best = smallest_within(lossy or report.points, report.tolerance)
+    if best is None:
+        whose, original = "lossy setting of weightzip" if lossy else "setting", metric.format(report.original)
+        headline = f"No {whose} keeps {metric.name} within {within} of the original's {original}."
+        return Summary(None, headline, "", "", "")
+    more = (
+        f"{report.model} goes from {report.results.input_bytes:,} to {best.file_bytes:,} bytes with {best.title}, "
+        f"and {metric.name} from {metric.format(report.original)} to {metric.format(best.value)}."
+    )
+    headline, lost = f"{words.ratio(best.ratio)} smaller", metric.loss_words(best.value - best.original)
+    return Summary(best, headline, lost, words.size(best.file_bytes), f"{more} {_rivals(report, within) if lossy else ''}")
+
+
+def _rivals(report: Report, within: str) -> str:
+    """What the other methods come to; nothing where none was measured."""
+    points = [point for point in report.points if point.method not in OWN]
+    best = smallest_within(points, report.tolerance)
+    if best is None:
+        return f"No other method stays within {within}." if points else ""
+    return f"The best of the other methods within {within} is {best.method} at {words.ratio(best.ratio)}."

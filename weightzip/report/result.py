@@ -10,6 +10,7 @@ from weightzip.results import AUTO, CALIBRATED, FINETUNED, PAPER, Point, Results
 
 PAGE, CURVE, POINTS = "report.html", "curve.png", "points.json"
 FILES = (PAGE, CURVE, POINTS)
+KEPT = "files"  # the folder of the points' own files, where they are kept
 
 
 @dataclass(frozen=True)

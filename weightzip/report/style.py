@@ -10,11 +10,9 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -79,10 +77,28 @@ _OTHERS = (
     MethodStyle("#5b5fc7", "#a3a6ff", "8", line="--"),
 )
 
+_THEME_COLOURS = {field: getattr(LIGHT, field) for field in ("background", "ink", "muted", "grid", "band")}
+_NAMES = {colour: f"--{field}" for field, colour in _THEME_COLOURS.items()} | {
+    style.light: f"--c{style.light[1:]}" for style in (*_STYLES.values(), *_OTHERS)
+}
+
 
 def method_style(method: str, position: int) -> MethodStyle:
     """The style of a method; one that is not known gets one by its position among the methods."""
     return _STYLES.get(method, _OTHERS[position % len(_OTHERS)])
+
+
+def css_variables(theme: Theme) -> dict[str, str]:
+    """What the page calls the colours, and what they are in this theme."""
+    own = {_NAMES[colour]: getattr(theme, field) for field, colour in _THEME_COLOURS.items()}
+    styles = (*_STYLES.values(), *_OTHERS)
+    return own | {_NAMES[style.light]: style.colour(theme) for style in styles}
+
+
+def variable(colour: str) -> str:
+    """The page's variable for a colour of the light theme; any other colour stays as it is."""
+    name = _NAMES.get(colour)
+    return f"var({name})" if name else colour
 
 
 def new_axes(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
@@ -107,21 +123,22 @@ def plain(axes: Axes, theme: Theme, grid: Literal["both", "x", "y"] = "both") ->
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, the same bytes for the same figure."""
-    with _any_letters():
+    with any_letters():
         figure.savefig(path, format="png", dpi=_PNG_DPI, metadata={"Software": None})
 
 
-def to_svg(figure: Figure) -> bytes:
-    """The figure as an SVG, its text as outlines, so that it looks the same everywhere."""
-    buffer = BytesIO()
-    with _any_letters(), matplotlib.rc_context({"svg.hashsalt": "weightzip"}):  # else ids differ from run to run
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return buffer.getvalue()
+def drawable(text: str) -> str:
+    """The text without what no font has: halves of characters, as in the names of files whose bytes are no text.
+
+    >>> drawable("model\\udc80.pt")
+    'model?.pt'
+    """
+    return text.encode(errors="replace").decode()
 
 
 @contextlib.contextmanager
-def _any_letters() -> Iterator[None]:
-    """A file's name may have letters that the font lacks; they are drawn as boxes, without a warning."""
+def any_letters() -> Iterator[None]:
+    """Within the block: a file's name may have letters that the font lacks; they are drawn as boxes, without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield

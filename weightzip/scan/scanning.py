@@ -19,7 +19,7 @@ from weightzip import restoring
 from weightzip.devices import resolve_device
 from weightzip.errors import CheckpointError, UsageError
 from weightzip.interface import JSON
-from weightzip.progress import Progress, ProgressEvent, silent
+from weightzip.progress import Meter, Progress, ProgressEvent, silent
 from weightzip.scan.describe import Scanned, describe
 from weightzip.scan.detect import Detector, fit, worst
 from weightzip.scan.elements import in_blocks
@@ -32,6 +32,18 @@ from weightzip.vae import FAMILIES
 ENSEMBLE = "ensemble"
 HOPELESS = 100.0  # the score of a block with elements that are not finite, which no other reaches
 Source = str | Path | nn.Module | Mapping[str, object]
+
+# Roughly what each family's training takes, and then their choice; for a progress bar.
+_SECONDS = {
+    "dense": 4.0,
+    "conv": 6.0,
+    "squeezed": 5.0,
+    "heteroskedastic": 0.8,
+    "conditioned": 0.9,
+    "labelled": 0.8,
+    "causal": 2.0,
+}
+_CHOOSING_SECONDS = 7.0
 
 
 @dataclass(frozen=True)
@@ -142,13 +154,15 @@ def fit_family(
 ) -> Fitted:
     """Train one family, or all and their weights."""
     names = FAMILIES if family == ENSEMBLE else (family,)
+    meter = Meter(progress, sum(_SECONDS[name] for name in names) + (_CHOOSING_SECONDS if len(names) > 1 else 0.0))
     detectors = []
-    for number, name in enumerate(names):
-        progress(ProgressEvent("training", number, len(names), name))
-        detectors.append(fit(scanned, name, seed=seed, device=device))
+    for name in names:
+        with meter.job(f"training {name}", _SECONDS[name]):
+            detectors.append(fit(scanned, name, seed=seed, device=device))
     if len(names) == 1:
         return Fitted(tuple(detectors), {family: 1.0})
-    weights = choose_weights(tensors, earlier, detectors, seed=seed, progress=progress)
+    with meter.job("choosing weights", _CHOOSING_SECONDS) as inner:
+        weights = choose_weights(tensors, earlier, detectors, seed=seed, progress=inner)
     return Fitted(tuple(detectors), dict(zip(MEMBERS, weights.tolist(), strict=True)))
 
 

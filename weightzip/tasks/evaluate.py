@@ -61,7 +61,8 @@ def check_fit(model: nn.Module, state: Mapping[str, object], task_name: str) -> 
         if items
     ]
     if problems:
-        raise CheckpointError(f"the checkpoint does not fit the model of task {task_name}; {'; '.join(problems)}")
+        found = "; ".join([*problems, "name the task that it is for"])
+        raise CheckpointError(f"the checkpoint does not fit the model of task {task_name}; {found}")
 
 
 def _finite(value: object, task_name: str) -> float:

@@ -65,7 +65,7 @@ def _execute(path: Path) -> ModuleType:
             module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise TaskError(f"{path}: raised {describe_error(error)} while it was loaded") from error
+        raise TaskError(f"{path}: raised {describe_error(error)} while it was loaded; correct that file") from error
     return module
 
 
