@@ -16,7 +16,7 @@ search finds the symbols, which ANS codes in streams. The paper's preset cuts ch
     baselines/   what people use today                tasks/      what a checkpoint is for, as a number
     measure/     every method, timed, on disk         report/     curves, tables, plots, the HTML page
     adapt/       latents trained on loss and bits     scan/       blocks of weights that do not belong
-    estimating/  what to expect, from a sample
+    estimating/  what to expect, from a sample        remote/     models of others by name, downloaded
 
     >>> import torch, weightzip
     >>> summary = weightzip.compress({"weight": torch.randn(64, 64)}, "example.wz", force=True)

@@ -58,7 +58,7 @@ def compress(
     """Write the smallest .wz file that meets the target, and say what it holds.
 
     source: a checkpoint's path, a state dict (or any tree around one), or a module; it is left as it is. hf:ORG/NAME is a model
-    of Hugging Face's hub, torchvision:NAME one of torchvision; see `weightzip.snapshots` and `weightzip.remote`.
+    of Hugging Face's hub, torchvision:NAME one of torchvision; see `weightzip.remote`.
     output: by default the source's name with the suffix .wz, in the current folder for objects.
     At most one target: ratio (at least), bpw (bits per weight of the whole file, at most), max_error (of any weight),
     max_drop (of the task's metric), lossless; none asks for the default quality.

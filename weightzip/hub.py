@@ -36,9 +36,8 @@ from weightzip.api import compress
 from weightzip.errors import CheckpointError, OutputError, UnsupportedCheckpointError, UsageError
 from weightzip.folders import replaced_folder
 from weightzip.progress import Progress, silent
-from weightzip.remote import fetched
+from weightzip.remote import PREFIX, Repository, Snapshot, download, fetched
 from weightzip.restoring import Opened
-from weightzip.snapshots import PREFIX, Repository, Snapshot, download
 from weightzip.summary import Summary
 from weightzip.threads import limited_threads
 

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 import weightzip
 from weightzip.cli.main import execute
 from weightzip.errors import CheckpointError, OutputError, UsageError
-from weightzip.remote import default_output, fetched
-from weightzip.snapshots import Repository, download
+from weightzip.remote import Repository, default_output, download, fetched
 
 
 def test_a_repository(hub, capfd):

@@ -138,7 +138,7 @@ def test_a_repository_of_the_hub(hub):
 
 
 def test_a_snapshot_in_the_cache_consists_of_links(hub):
-    from weightzip.snapshots import download
+    from weightzip.remote import download
 
     hub.repositories["me/bert"] = {**SMALL, "model.safetensors": packed("a")}
     snapshot = download("hf:me/bert", lambda names: names)

@@ -148,9 +148,7 @@ def test_the_same_seed_gives_the_same_file(run, model, folder, family):
 
 
 def test_a_model_of_torchvision(run, monkeypatch, listing):
-    from weightzip import remote
-
-    monkeypatch.setattr(remote, "torchvision_model", lambda name: torch.nn.Linear(64, 8))
+    monkeypatch.setattr("weightzip.remote.fetch.torchvision_model", lambda name: torch.nn.Linear(64, 8))
     summary = run("compress", "torchvision:tiny", "--json").json
     assert (summary["input"], summary["output"]) == ("torchvision:tiny", "tiny.wz")
     assert listing() == ["tiny.wz"]
