@@ -50,7 +50,7 @@ _MODEL_SUFFIXES = (
 )
 _EXPORTS = (".onnx", ".onnx_data", ".onnx.data", ".mlpackage", ".mlmodel")
 _EXPORT_FOLDERS = ("onnx", "openvino", "coreml", "tensorrt")
-_OWN = {"output", "force", "dry_run", "progress"}  # options of `compress` that make no sense for a folder, or come apart
+_OWN = {"output", "force", "dry_run"}  # options of `compress` that make no sense for a folder
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -64,7 +64,10 @@ class Pretrained(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder with a model.wz in it, and what that holds; left_out: files and folders of the source that it does not hold."""
+    """A folder with a model.wz in it.
+
+    summary: what model.wz holds. left_out: files and folders of the source that the folder does not hold.
+    """
 
     folder: Path
     summary: Summary
@@ -234,10 +237,16 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
+    """Raises CheckpointError where a file cannot be read, OSError where one cannot be written."""
     for name in names:
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, place)
+        try:
+            shutil.copyfile(folder / name, place)
+        except OSError as error:
+            if error.filename != str(folder / name):
+                raise
+            raise CheckpointError(f"{folder / name}: cannot be read: {error.strerror}; change that, or remove it") from error
 
 
 def _restore(file: Opened, folder: Path, memory: int | None, progress: Progress) -> None:

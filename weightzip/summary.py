@@ -31,8 +31,8 @@ class Summary(TypedDict):
 
     latent_ratio counts only the latents, as the paper does: input_bytes / (4 * latents); None without latents.
     sections: bytes by purpose; sums to file_bytes. shared_bytes: what all tensors share, such as the header; with the
-    stored_bytes of all tensors it sums to file_bytes; None where nobody looked. Errors are against the source, over its
-    floating-point tensors.
+    stored_bytes of all tensors it sums to file_bytes; None where nobody looked.
+    relative_mse, max_abs_error: against the source, over its floating-point tensors.
     note: what whoever asked for the file should know besides; "" for nothing.
     """
 

@@ -287,7 +287,7 @@ def test_a_loss_that_raises(error):
         raise error
 
     network = network_of(lambda numbers: numbers)
-    with pytest.raises(TaskError, match=r"task given: loss\(\) raised \w+: no data$") as caught:
+    with pytest.raises(TaskError, match=r"task given: loss\(\) raised \w+: no data \(\S+, line \d+\)$") as caught:
         TaskLoss(network, raising).loss(weights_of(network), (random(6, 3), None))
     assert caught.value.__cause__ is error
 

@@ -194,7 +194,7 @@ ERRORS = [  # command line, exit code, the first line on stderr
     (
         "compress model.pt --max-drop 1 --task raises.py:task -o x.wz",
         1,
-        "HERE/raises.py: raised ValueError: no data while it was loaded; correct that file",
+        "HERE/raises.py: raised ValueError: no data (raises.py, line 1) while it was loaded; correct that file",
     ),
     (
         "sample model.wz --task broken.py:task",

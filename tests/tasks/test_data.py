@@ -148,7 +148,7 @@ def test_a_batch_without_examples_is_refused(batch):
 def test_calibration_that_raises(error):
     """At once, or on the way."""
     for given in (error, then_raises(batches(3), error)):
-        with pytest.raises(TaskError, match=r"^task given: calibration\(\) raised \w+: no data$") as caught:
+        with pytest.raises(TaskError, match=r"^task given: calibration\(\) raised \w+: no data \(\S+, line \d+\)$") as caught:
             calibration_inputs(Given(given), 10)
         assert caught.value.__cause__ is error
 
@@ -210,7 +210,7 @@ def test_training_that_gives_nothing():
 @ERRORS
 def test_training_that_raises(error):
     for given in (error, then_raises([(1, 2)], error)):
-        with pytest.raises(TaskError, match=r"^task given: training\(\) raised \w+: no data$") as caught:
+        with pytest.raises(TaskError, match=r"^task given: training\(\) raised \w+: no data \(\S+, line \d+\)$") as caught:
             list(training_batches(Given(pairs=given)))
         assert caught.value.__cause__ is error
 
@@ -314,7 +314,9 @@ def test_a_forward_pass_that_raises_is_told_with_the_shapes_of_its_inputs(error)
         ({"a": torch.zeros(1), "b": torch.zeros(2), "c": torch.zeros(3), "d": torch.zeros(4)}, "1, 2, 3"),
         ("text", "no tensor"),
     ):
-        with pytest.raises(TaskError, match=rf"^task given: the model raised \w+: no data for what f\(\) gives \({shapes}\)$"):
+        with pytest.raises(
+            TaskError, match=rf"^task given: the model raised \w+: no data \(\S+, line \d+\) for what f\(\) gives \({shapes}\)$"
+        ):
             forward(Given(), raising, inputs, "f")
 
 
@@ -337,7 +339,7 @@ def test_a_module_is_built_anew_each_time():
 
 @ERRORS
 def test_model_that_raises(error):
-    with pytest.raises(TaskError, match=r"^task given: model\(\) raised \w+: no data$"):
+    with pytest.raises(TaskError, match=r"^task given: model\(\) raised \w+: no data \(\S+, line \d+\)$"):
         build_module(Given(module=error))
 
 

@@ -102,7 +102,7 @@ def test_infinite_results_are_refused(result):
 
 @pytest.mark.parametrize("error", [ValueError("no data\nat all"), SystemExit("no data")])
 def test_evaluate_that_raises(error):
-    with pytest.raises(TaskError, match=r"task line: evaluate\(\) raised \w+: no data$") as caught:
+    with pytest.raises(TaskError, match=r"task line: evaluate\(\) raised \w+: no data \(\S+, line \d+\)$") as caught:
         evaluate_state(LineTask(result=error), STATE)
     assert caught.value.__cause__ is error
 
@@ -127,20 +127,25 @@ def test_model_that_is_no_module():
 
 
 def test_missing_key():
-    with pytest.raises(CheckpointError, match=r"task line; missing: 0.bias$"):
+    with pytest.raises(CheckpointError, match=r"task line; missing: 0.bias; name the task that it is for$"):
         evaluate_state(LineTask(), {"0.weight": STATE["0.weight"]})
 
 
 def test_unexpected_key():
-    with pytest.raises(CheckpointError, match=r"unexpected: 1.bias$"):
+    with pytest.raises(CheckpointError, match=r"unexpected: 1.bias; name the task that it is for$"):
         evaluate_state(LineTask(), STATE | {"1.bias": torch.zeros(1)})
 
 
 def test_mismatched_shape():
-    with pytest.raises(CheckpointError, match=r"shape: 0.weight is 1x2, not 1x1, 0.bias is a scalar, not 1$"):
+    with pytest.raises(
+        CheckpointError, match=r"shape: 0.weight is 1x2, not 1x1, 0.bias is a scalar, not 1; name the task that it is for$"
+    ):
         evaluate_state(LineTask(), {"0.weight": torch.zeros(1, 2), "0.bias": torch.tensor(0.0)})
 
 
 def test_long_lists_are_cut():
-    with pytest.raises(CheckpointError, match=r"missing: 1.weight, 1.bias, 2.weight, 2.bias, 3.weight and 13 more$"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"missing: 1.weight, 1.bias, 2.weight, 2.bias, 3.weight and 13 more; name the task that it is for$",
+    ):
         evaluate_state(LineTask(num_layers=10), STATE)

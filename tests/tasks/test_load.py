@@ -117,8 +117,8 @@ def test_object_that_is_no_task(write):
     [
         ("def broken(:", "SyntaxError: "),
         ("import a_module_that_is_nowhere", "ModuleNotFoundError: No module named 'a_module_that_is_nowhere'"),
-        ("raise ValueError('first line\\nsecond line')", "ValueError: first line while"),
-        ("raise RuntimeError", "RuntimeError while"),
+        ("raise ValueError('first line\\nsecond line')", r"ValueError: first line \(task.py, line 1\) while"),
+        ("raise RuntimeError", r"RuntimeError \(task.py, line 1\) while"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
     ],
 )

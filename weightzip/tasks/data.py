@@ -23,7 +23,10 @@ def calibration_inputs(task: Task, most: int) -> list[Batch]:
     """Batches of the task's unlabelled inputs, of `most` examples at most. Raises UsageError where it has none, TaskError."""
     calibration = getattr(task, "calibration", None)
     if not callable(calibration):
-        raise UsageError(f"task {task.name} has no calibration(); --adapt calibrate needs it: batches of inputs without labels")
+        raise UsageError(
+            f"task {task.name} has no calibration(); --adapt calibrate needs it: batches of inputs without labels; "
+            "--adapt finetune takes it too, or training() and loss(outputs, targets)"
+        )
     batches: list[Batch] = []
     left = most
     for inputs in _each(task, "calibration", calibration):
