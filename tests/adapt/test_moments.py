@@ -363,9 +363,7 @@ def test_global_settings_are_put_back(fast, fails):
     try:
         before = {name: flag() for name, flag in FLAGS.items()}
         if fails:
-            with pytest.raises(
-                TaskError, match=r"the model raised ValueError: no \(\S+, line \d+\) for what calibration\(\) gives"
-            ):
+            with pytest.raises(TaskError, match=r"the model raised ValueError: no \(.*\) for what calibration\(\) gives"):
                 found_in(Watching(), inputs(3, 5))
         else:
             found_in(Watching(), inputs(3, 5))

@@ -9,6 +9,8 @@ from torch import nn
 from weightzip.errors import CheckpointError, TaskError
 from weightzip.tasks import evaluate_state
 
+HINT = "; name the task that it is for$"
+
 
 @dataclass
 class LineTask:
@@ -127,25 +129,23 @@ def test_model_that_is_no_module():
 
 
 def test_missing_key():
-    with pytest.raises(CheckpointError, match=r"task line; missing: 0.bias; name the task that it is for$"):
+    with pytest.raises(CheckpointError, match=rf"task line; missing: 0.bias{HINT}"):
         evaluate_state(LineTask(), {"0.weight": STATE["0.weight"]})
 
 
 def test_unexpected_key():
-    with pytest.raises(CheckpointError, match=r"unexpected: 1.bias; name the task that it is for$"):
+    with pytest.raises(CheckpointError, match=rf"unexpected: 1.bias{HINT}"):
         evaluate_state(LineTask(), STATE | {"1.bias": torch.zeros(1)})
 
 
 def test_mismatched_shape():
-    with pytest.raises(
-        CheckpointError, match=r"shape: 0.weight is 1x2, not 1x1, 0.bias is a scalar, not 1; name the task that it is for$"
-    ):
+    with pytest.raises(CheckpointError, match=rf"shape: 0.weight is 1x2, not 1x1, 0.bias is a scalar, not 1{HINT}"):
         evaluate_state(LineTask(), {"0.weight": torch.zeros(1, 2), "0.bias": torch.tensor(0.0)})
 
 
 def test_long_lists_are_cut():
     with pytest.raises(
         CheckpointError,
-        match=r"missing: 1.weight, 1.bias, 2.weight, 2.bias, 3.weight and 13 more; name the task that it is for$",
+        match=rf"missing: 1.weight, 1.bias, 2.weight, 2.bias, 3.weight and 13 more{HINT}",
     ):
         evaluate_state(LineTask(num_layers=10), STATE)
