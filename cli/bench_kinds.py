@@ -46,9 +46,18 @@ def kind_of_bench() -> Kind:
             raise UsageError(f"{flag} {_reason(kind, kinds)}")
     if ctx.params["lossless"] and ctx.get_parameter_source("snrs") is ParameterSource.COMMANDLINE:
         raise UsageError("--snr does not go with --lossless; leave out one of them")
+    if kind == "suite" and ctx.params["table"] is not None:
+        _check_table_alone(ctx)
     if kind in ("comparison", "scan") and not ctx.params["checkpoints"]:
         raise click.MissingParameter(param_type="argument", param_hint="'CHECKPOINT...'")
     return kind
+
+
+def _check_table_alone(ctx: click.Context) -> None:
+    """Raise UsageError for what would only matter if something was measured."""
+    for name in ("checkpoints", "peers", "seed", "threads", "quick", "models", "force"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{_GOES_WITH[name][0]} does not go with --suite --table, which measures nothing; leave it out")
 
 
 def _reason(kind: Kind, kinds: tuple[Kind, ...]) -> str:

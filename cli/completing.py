@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[
 _PACKED = ("*.wz",)
 _CHECKPOINTS = ("*.safetensors", "*.pt", "*.pth", "*.bin", "*.ckpt")
 _ZOO = "zoo:"
+_HARMLESS = re.compile(r"[\w.,:/@%+=~-]+")  # what no shell takes apart, expands or executes
 FAMILIES = ("dense", "conv", "squeezed", "heteroskedastic", "conditioned", "labelled", "causal")
 
 
@@ -68,7 +70,11 @@ def complete_scan_family(ctx: click.Context, param: click.Parameter, incomplete:
 
 
 def complete_tensor(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-    """A tensor of the .wz file that is named on the same line; none where there is no such file."""
+    """A tensor of the .wz file that is named on the same line; none where there is no such file.
+
+    Anybody may have made the file, and bash puts completions into the command line as they are: a name such as `$(command)` is
+    not offered.
+    """
     # Not from the context: click stops parsing at --tensor, which has no value yet.
     files = [Path(word) for word in split_arg_string(os.environ.get("COMP_LINE", "")) if word.endswith(".wz")]
     from weightzip.container import open_container
@@ -77,6 +83,6 @@ def complete_tensor(ctx: click.Context, param: click.Parameter, incomplete: str)
     try:
         with open_container(files[0].expanduser()) as container:
             tensors: Any = container.header["tensors"]
-        return _starting([tensor[0] for tensor in tensors], incomplete)
+        return _starting([tensor[0] for tensor in tensors if _HARMLESS.fullmatch(tensor[0])], incomplete)
     except (WeightzipError, OSError, LookupError, TypeError, ValueError, AttributeError):  # the header is not checked here
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,6 +163,9 @@ def _source(
     model: str, destination: Path | None, out: Output, *, force: bool
 ) -> Iterator[tuple[Path | nn.Module, Path | None]]:
     """What is to be compressed, and to which file; None for the source's own name with another suffix."""
+    if ":" not in model and os.path.lexists(model):  # a file, before the import of torch, which the progress bar is to show
+        yield Path(model), destination
+        return
     from weightzip import remote
     from weightzip.files import check_output
 
@@ -171,6 +175,7 @@ def _source(
         return
     target = destination or remote.default_output(model)
     check_output(target, force=force)  # before anything is downloaded
+    out.detail(f"fetching {model}")
     with contextlib.ExitStack() as stack:
         # the libraries draw bars of their own while they download
         with contextlib.nullcontext() if out.shows_progress else contextlib.redirect_stderr(io.StringIO()):

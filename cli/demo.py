@@ -112,11 +112,13 @@ def _find(folder: Path, out: Output, progress: Progress) -> _Findings:
 
 
 def _tables(found: _Findings) -> Iterator[str | Table]:
-    original, methods = found.own[0].original, {point.method for point in found.own}
+    from weightzip.metric import Metric
+
+    metric, original, methods = Metric(found.metric), found.own[0].original, {point.method for point in found.own}
     others = best_points([point for point in found.curve if point.method not in methods], _TOLERANCE)
     rule = "below the rule: of each other method the smallest file at most a point worse"
     title = f"{_MODEL}: {found.metric}, originally {original:.2f}; {rule}"
-    yield points_table(title, [found.own, others])
-    yield points_table(f"The other models at the default quality: {found.metric}", [found.zoo], first="model")
+    yield points_table(title, [found.own, others], metric)
+    yield points_table(f"The other models at the default quality: {found.metric}", [found.zoo], metric, first="model")
     yield f"{WHOLE_FILE}: bytes of the model's tensors / bytes of the file, which holds all that restoring takes."
     yield f"{LATENTS_ONLY}: counts 64 numbers per 2,048 weights, and not the decoder they are useless without."

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from weightzip.cli.output import printable
+from weightzip.metric import Metric
 from weightzip.summary import Summary
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ def both_ratios(summary: Summary) -> Iterator[str]:
 def quality(summary: Summary) -> Iterator[str]:
     """What was lost, against the source."""
     yield f"  relative mean square error {summary['relative_mse']:.3g}, largest error {summary['max_abs_error']:.3g}"
-    metric = summary["metric"]
-    if metric is not None:
-        change = metric["restored"] - metric["original"]
-        yield f"  {metric['name']}: {metric['original']:.2f} -> {metric['restored']:.2f} ({change:+.2f})"
+    found = summary["metric"]
+    if found is not None:
+        metric, original, restored = Metric(found["name"]), found["original"], found["restored"]
+        change = metric.format_change(restored - original)
+        yield f"  {metric.name}: {metric.format(original)} -> {metric.format(restored)} ({change})"
 
 
 def sections_table(summary: Summary) -> Table:

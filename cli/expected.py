@@ -23,8 +23,11 @@ def expected(summary: Summary) -> Iterator[str]:
     size = f"{figures['file_bytes']:,} bytes" if figures["exact"] else amount(figures["file_bytes"])
     yield f"would write {told['output']}: {about}{size} ({change(told['ratio'])})"
     yield f"  in about {duration(figures['seconds'])}, with about {amount(figures['memory_bytes'])} of memory"
-    if not math.isnan(told["relative_mse"]):
+    mse, largest = told["relative_mse"], told["max_abs_error"]
+    if figures["exact"] or mse == 0:
         yield from quality(told)
+    elif not math.isnan(mse):
+        yield f"  relative mean square error about {mse:.3g}, largest error about {largest:.3g}"
     if told["note"]:
         yield f"  {told['note']}"
 

@@ -10,10 +10,11 @@ from weightzip.cli.describe import LATENTS_ONLY, WHOLE_FILE, new_table, times
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from weightzip.metric import Metric
     from weightzip.results import Point
 
 
-def points_table(title: str, groups: Iterable[Iterable[Point]], first: str = "method") -> Table:
+def points_table(title: str, groups: Iterable[Iterable[Point]], metric: Metric, first: str = "method") -> Table:
     """A row for each point, with a rule between groups; where there are latents, both accountings side by side."""
     rows = [list(group) for group in groups]
     has_latents = any(point.latent_ratio is not None for group in rows for point in group)
@@ -23,7 +24,8 @@ def points_table(title: str, groups: Iterable[Iterable[Point]], first: str = "me
         for point in group:
             latents = [times(point.latent_ratio) if point.latent_ratio is not None else "-"] if has_latents else []
             sizes = [f"{point.file_bytes:,}", times(point.ratio), *latents]
-            table.add_row(point.method, point.setting, *sizes, f"{point.value:.2f}", f"{point.original - point.value:+.2f}")
+            drop = metric.format_change(point.original - point.value)
+            table.add_row(point.method, point.setting, *sizes, metric.format(point.value).removesuffix("%"), drop)
         table.add_section()
     return table
 

@@ -20,6 +20,7 @@ from weightzip.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from weightzip.metric import Metric
     from weightzip.report import FamilyReport, Report
     from weightzip.results import FamilyRow
 
@@ -132,18 +133,18 @@ def _family_table(made: FamilyReport) -> Table:
         "family", *sizes, "metric", "drop", "relative\nmse", "denoising\ndB", "training\ns", "encode\ns", title=title
     )
     for row in made.rows:
-        table.add_row(*_family_cells(row))
+        table.add_row(*_family_cells(row, made.metric))
     return table
 
 
-def _family_cells(row: FamilyRow) -> Iterator[str]:
+def _family_cells(row: FamilyRow, metric: Metric) -> Iterator[str]:
     yield row.family
     yield "too large" if row.file_bytes is None else f"{row.file_bytes:,}"
     yield "-" if row.ratio is None else times(row.ratio)
     for size in (row.decoder_bytes, row.latent_bytes, row.residual_bytes):
         yield f"{size:,}"
-    yield "-" if row.value is None else f"{row.value:.2f}"
-    yield "-" if row.value is None else f"{row.original - row.value:+.2f}"
+    yield "-" if row.value is None else metric.format(row.value).removesuffix("%")
+    yield "-" if row.value is None else metric.format_change(row.original - row.value)
     yield "-" if row.relative_mse is None else f"{row.relative_mse:.4f}"
     yield "-" if row.denoising_gain_db is None else f"{row.denoising_gain_db:+.1f}"
     yield f"{row.training_seconds:.1f}"
@@ -155,8 +156,10 @@ def _tables(made: Report) -> Iterator[Table]:
     from weightzip.results import by_method
 
     original = f"{made.metric.label}, originally {made.metric.format(made.original)}"
-    yield points_table(f"{made.title}: {original}", by_method(made.points).values())
+    yield points_table(f"{made.title}: {original}", by_method(made.points).values(), made.metric)
     allowed = made.metric.tolerance_words(made.original)
     yield points_table(
-        f"The smallest file of each method that loses at most {allowed}", [best_points(made.points, made.tolerance)]
+        f"The smallest file of each method that loses at most {allowed}",
+        [best_points(made.points, made.tolerance)],
+        made.metric,
     )

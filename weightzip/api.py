@@ -115,8 +115,8 @@ def restore(
     """The model's state dict out of a .wz file, keys in the source's order; with `output`, the whole checkpoint is written too.
 
     tensor: only this one. memory: bytes that the restored tensors may take, and the working memory to get them where it is
-    over 64 MiB. output: a file (a folder, where shards were the
-    source) in the source's format, or in the one that its suffix (.pt, .safetensors) says.
+    over 64 MiB. output: a file (a folder, where shards were the source) in the source's format, or in the one that its suffix
+    (.pt, .safetensors) says.
     Raises a WeightzipError.
     """
     with limited_threads(threads), restoring.opened(file) as opened:

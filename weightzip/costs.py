@@ -17,7 +17,8 @@ from weightzip.vae import VAESettings
 _SECONDS_PER_EPOCH_AND_WEIGHT = 2.5e-6  # of training a VAE on 100 copies
 _SECONDS_PER_WEIGHT = 4.5e-7  # of coding
 DECODING = 0.12  # of the time that coding takes
-SIZE_PROBES, REQUANTISING = 5, 0.4  # codings until a size is met, usually; coding time per evaluation of a search for a metric
+USUAL_SIZE_PROBES = 5  # codings until a size is met
+REQUANTISING = 0.4  # of a coding's time: what an evaluation of a search for a metric takes besides the task's own
 _EVALUATING = 1.0  # seconds, where nobody knows
 _SECONDS_PER_STEP_AND_WEIGHT = 1e-7  # of an adaptation
 _PART = 1 << 24  # weights that are coded together

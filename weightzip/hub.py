@@ -80,7 +80,8 @@ def compress_pretrained(source: str | Path, folder: str | Path, *, progress: Pro
     source: a folder with the model's .safetensors file, shards or pytorch_model.bin at its top, or hf:ORG/NAME[@REVISION].
     folder: must not be there yet, or be empty; it appears whole or not at all. options: of `weightzip.compress`, such as
     ratio, max_error or lossless.
-    Links to files are followed, as the hub's cache consists of them; hidden folders are left out.
+    Links to files are followed within the folder and into the hub's cache, and the model's own files may lie anywhere; hidden
+    folders are left out.
     Raises a WeightzipError; then nothing is written.
     """
     if odd := sorted(_OWN & options.keys()):
@@ -132,8 +133,8 @@ def from_pretrained(cls: Pretrained[T_co], source: str | Path, **options: Any) -
     """`cls.from_pretrained` for a folder that `compress_pretrained` made, which is restored to a temporary one for it.
 
     cls: such as transformers' AutoModel; a tokenizer needs no such help, as its files are in the folder as they were.
-    options: passed on to it. Raises a WeightzipError where the folder
-    cannot be restored, and what `cls.from_pretrained` raises.
+    options: passed on to it.
+    Raises a WeightzipError where the folder cannot be restored, and what `cls.from_pretrained` raises.
     """
     with tempfile.TemporaryDirectory(prefix="weightzip-", ignore_cleanup_errors=True) as scratch:
         folder = restore_pretrained(source, Path(scratch) / (Path(source).resolve().name or "model"))
@@ -175,9 +176,19 @@ def _local(folder: Path) -> tuple[Snapshot, Sequence[str]]:
     if main is None:
         raise CheckpointError(f"{folder}: holds no model.safetensors, index of shards or pytorch_model.bin")
     kept, rest = _sorted(names)
+    for name in kept:
+        _check_link(folder, name)
     snapshot = Snapshot(folder, folder.resolve().name or "model", main, (main, *kept))
     weights = _weights(snapshot)
     return snapshot, [*hidden, *(name for name in rest if name not in weights)]
+
+
+def _check_link(folder: Path, name: str) -> None:
+    """Raise UnsupportedCheckpointError for a link to what may be private: a stranger's folder may hold it, and copies spread."""
+    path, home = folder / name, folder.resolve()
+    blobs = home.parent.parent / "blobs"  # where the hub's cache has the files of all snapshots
+    if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in (home, blobs)):
+        raise UnsupportedCheckpointError(f"{path}: is a link that leads out of the folder; put there what it leads to")
 
 
 def _weights(snapshot: Snapshot) -> set[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from weightzip.adapt import LEVELS, Run, adapted_plan, settings_for
+from weightzip.adapt import LAYERWISE_PROBES, LEVELS, Run, adapted_plan, settings_for
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import FamilyCodec, LosslessCodec, PaperCodec, Plan, Target, plan_for
-from weightzip.costs import SIZE_PROBES, CallCosts, call_costs, metric_probes
+from weightzip.costs import USUAL_SIZE_PROBES, CallCosts, call_costs, metric_probes
 from weightzip.errors import UsageError
 from weightzip.progress import Progress
 from weightzip.tasks import Task
@@ -95,13 +95,18 @@ class Inputs:
 def costs_of(inputs: Inputs, *, verify: bool) -> CallCosts:
     """Roughly how long each step of the compression takes, relative to the others."""
     request = inputs.request
+    if request.adapt == "none":
+        steps, probes = 0, USUAL_SIZE_PROBES if request.target.limit(inputs.model) is not None else 0
+    else:
+        steps = settings_for(request.adapt, request.steps).steps
+        probes = 0 if steps else LAYERWISE_PROBES
     searches = request.adapt == "none" and request.target.max_drop is not None
     return call_costs(
         [tensor.numel() for tensor in inputs.model.tensors.values()],
         vae=(request.vae or VAESettings()) if request.preset == "paper" else None,
-        probes=SIZE_PROBES if request.adapt == "none" and request.target.limit(inputs.model) is not None else 0,
+        probes=probes,
         evaluations=metric_probes(inputs.model.tensors) if searches else 0,
-        steps=settings_for(request.adapt, request.steps).steps if request.adapt != "none" else 0,
+        steps=steps,
         verify=verify,
         evaluate=inputs.job is not None,
     )

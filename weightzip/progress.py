@@ -22,7 +22,8 @@ _RESERVE = 0.1
 class ProgressEvent:
     """One step of long work: `done` of `total` units in `stage`, with a short human-readable `detail`.
 
-    own: where done and total are of a whole with several stages, the stage's own.
+    own: where done and total are of a whole with several stages, the stage's own. even: whether done grows evenly with time, as
+    that of a `Meter` does.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class ProgressEvent:
     total: int
     detail: str = ""
     own: tuple[int, int] | None = None
+    even: bool = False
 
 
 Progress = Callable[[ProgressEvent], None]
@@ -75,7 +77,8 @@ class Meter:
         stage, detail = (title, "") if event is None else (event.stage, event.detail)
         if self._stage is not None:
             stage, detail = self._stage, f"{title}: {detail}" if detail else title
-        self._progress(ProgressEvent(stage, self._done, _UNITS, detail, None if event is None else _own(event)))
+        own = None if event is None else _own(event)
+        self._progress(ProgressEvent(stage, self._done, _UNITS, detail, own, even=True))
 
 
 @dataclass
@@ -92,12 +95,21 @@ class _Course:
         if share < self.last:  # what begins anew has what is left
             self.start = self.reached
         self.last = share
-        usual = min(1.0, USUAL_EPOCHS / max(1, _own(event)[1])) if event.stage == _TRAINING else _USUAL.get(event.stage)
+        usual = _usual_share(event)
         if usual is not None:
             beyond = max(0.0, share - usual) / (1 - usual) if usual < 1 else 0.0
             share = (1 - _RESERVE) * min(share / usual, 1.0) + _RESERVE * beyond
         self.reached = max(self.reached, self.start + (1 - self.start) * share)
         return self.reached
+
+
+def _usual_share(event: ProgressEvent) -> float | None:
+    """After which share of its own steps the event's stage has usually ended; None where that is the end."""
+    if event.even:
+        return None
+    if event.stage == _TRAINING:
+        return min(1.0, USUAL_EPOCHS / max(1, _own(event)[1]))
+    return _USUAL.get(event.stage)
 
 
 def _own(event: ProgressEvent) -> tuple[int, int]:

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 import weightzip
+from weightzip.checkpoint import from_object
 from weightzip.errors import CheckpointError, OutputError, TargetError, UsageError
 from weightzip.estimating import planned
+from weightzip.estimating.sample import THOROUGH, sample_of
+from weightzip.progress import ProgressEvent
+from weightzip.vae import VAESettings
 from weightzip.zoo import entry
 
 EXACT = [{}, {"ratio": 8}, {"bpw": 3.0}, {"max_error": 0.02}, {"lossless": True}, {"exclude": "*half"}]
@@ -66,6 +70,20 @@ def test_a_large_one_is_told_from_a_sample(large, listing_of, options):
     assert before["7.weight"]["stored_bytes"] == pytest.approx(after["7.weight"]["stored_bytes"], rel=0.2)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (32, 64), ()], ids=str)
+def test_of_many_small_tensors_most_are_left_out(shape):
+    """Or else a dry run would take as long as the real one."""
+    model = from_object({str(number): torch.ones(shape) for number in range(3000)})
+    sample = sample_of(model, model.tensors, THOROUGH)
+    assert len(sample.checkpoint.tensors) <= 512
+    assert [name for group in sample.groups for name in group.names] == list(model.tensors)
+
+
+def test_of_few_small_tensors_all_are_taken():
+    model = from_object({str(number): torch.ones(8) for number in range(500)})
+    assert sample_of(model, model.tensors, THOROUGH).checkpoint.tensors.keys() == model.tensors.keys()
+
+
 def test_the_same_is_told_again(large):
     first, second = (weightzip.compress(large, dry_run=True) for _ in range(2))
     assert without_times(first) == without_times(second)
@@ -98,12 +116,36 @@ def test_an_adaptation_is_told_by_its_first_steps(listing_of):
     assert listing_of() == []
 
 
+def test_an_adaptation_without_training_is_told_by_a_probe_of_its_search(folder, task, monkeypatch):
+    """As if each took 100 seconds."""
+    clock, weight = [0.0], torch.randn(60, 50)
+
+    def search(inputs, *, saved, force, progress):
+        for number in range(1, 11):
+            clock[0] += 100
+            progress(ProgressEvent("calibrating", number, 10))
+
+    monkeypatch.setattr(planned, "plan", search)
+    monkeypatch.setattr(planned.time, "perf_counter", lambda: clock[0])
+    told = weightzip.compress({"weight": weight}, adapt="calibrate", steps=0, task=task(weight), dry_run=True)
+    assert clock == [200]
+    assert told["expected"]["seconds"] == pytest.approx(1100, rel=0.01)
+
+
 def test_the_paper_preset_is_told_by_its_network(source, tiny_vae):
     told = weightzip.compress(source, preset="paper", vae=tiny_vae, dry_run=True)
     done = weightzip.compress(source, preset="paper", vae=tiny_vae)
     assert told["latents"] == done["latents"]
     assert told["preset"] == done["preset"] == "paper"
     assert not told["expected"]["exact"]
+
+
+@pytest.mark.parametrize("family", ["dense", "heteroskedastic"])
+def test_the_paper_preset_without_anything_to_train_on(folder, family):
+    state, options = {"numbers": torch.randint(0, 9, (100, 70))}, {"preset": "paper", "vae": VAESettings.of(family)}
+    told, done = (weightzip.compress(state, dry_run=dry, **options) for dry in (True, False))
+    assert told["file_bytes"] == pytest.approx(done["file_bytes"], abs=20)
+    assert (told["latents"], told["preset"]) == (done["latents"], done["preset"])
 
 
 def test_what_the_real_run_would_refuse_is_refused(source, folder):

@@ -103,6 +103,14 @@ def test_an_index_that_leads_elsewhere(hub):
         download("hf:me/bad")
 
 
+@pytest.mark.parametrize("name", ["../config.json", "a/../../config.json", "/config.json", "..\\config.json"])
+def test_a_repository_whose_files_lead_elsewhere(hub, name):
+    hub.repositories["me/bad"] = {"model.safetensors": packed("a"), name: b"{}"}
+    with pytest.raises(CheckpointError, match=r"hf:me/bad: holds .*config\.json', a name that leads elsewhere"):
+        download("hf:me/bad")
+    assert hub.files == []
+
+
 @pytest.mark.parametrize(
     ("source", "kind", "says"),
     [
@@ -159,12 +167,20 @@ def test_without_the_library(monkeypatch):
         download("hf:me/tiny")
 
 
-def test_a_repository_without_its_prefix(folder, capfd):
-    assert execute(["compress", "me/tiny"]) == 1
-    says = "me/tiny: no such file; for the model on Hugging Face's hub write hf:me/tiny"
+@pytest.mark.parametrize("name", ["me/tiny", "me/tiny-v1.5", "me/Tiny2.5-0.5B-it"])
+def test_a_repository_without_its_prefix(folder, capfd, name):
+    assert execute(["compress", name]) == 1
+    says = f"{name}: no such file; for the model on Hugging Face's hub write hf:{name}"
     assert capfd.readouterr().err == f"error: {says}\n"
+    with pytest.raises(CheckpointError) as raised:
+        weightzip.compress(name)
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize("name", ["me/tiny", "me/model.pt"])
+def test_what_is_no_repository(folder, capfd, name):
     Path("me/tiny").mkdir(parents=True)
-    assert execute(["compress", "me/tiny"]) == 1
+    assert execute(["compress", name]) == 1
     assert "hf:" not in capfd.readouterr().err
 
 

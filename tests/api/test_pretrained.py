@@ -183,6 +183,36 @@ def test_what_is_no_such_folder(bert, source):
             verb(source, "out")
 
 
+@pytest.mark.parametrize("verb", [compress_pretrained, restore_pretrained])
+def test_a_file_that_cannot_be_read_is_named(bert, verb, monkeypatch):
+    compress_pretrained(bert, "small")
+    copyfile = shutil.copyfile
+
+    def refuse(source, target):
+        if source.name == "config.json":
+            raise PermissionError(13, "Permission denied", str(source))
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    source = {compress_pretrained: "bert", restore_pretrained: "small"}[verb]
+    with pytest.raises(CheckpointError, match=rf"^{source}/1_Pooling/config\.json: cannot be read: Permission denied"):
+        verb(source, "out")
+    assert not Path("out").exists()
+
+
+def test_links_out_of_a_folder_are_followed_for_the_weights_alone(bert, listing_of):
+    Path("secret").write_text("mine")
+    (bert / "model.safetensors").rename("elsewhere.safetensors")
+    (bert / "model.safetensors").symlink_to("../elsewhere.safetensors")
+    (bert / "vocab.txt").symlink_to("config.json")
+    compress_pretrained(bert, "small")
+    assert files_of("small")["vocab.txt"] == SMALL["config.json"]
+    (bert / "1_Pooling/notes.txt").symlink_to("../../secret")
+    with pytest.raises(UnsupportedCheckpointError, match=r"bert/1_Pooling/notes\.txt: is a link that leads out of the folder"):
+        compress_pretrained(bert, "other")
+    assert listing_of() == ["bert", "elsewhere.safetensors", "secret", "small"]
+
+
 def test_links_of_strangers_are_not_followed(bert, listing_of):
     compress_pretrained(bert, "small")
     Path("secret").write_text("mine")

@@ -86,7 +86,7 @@ def test_jobs_share_the_whole_by_their_costs():
     with meter.job("short", 1.0) as inner:
         inner(ProgressEvent("shorter", 5, 10, "half of it"))
     assert told(events) == [250, 750, 750, 875, 1000]
-    assert events[3] == ProgressEvent("shorter", 875, 1000, "half of it", (5, 10))
+    assert events[3] == ProgressEvent("shorter", 875, 1000, "half of it", (5, 10), even=True)
     assert [event.stage for event in events] == ["longer", "long", "short", "shorter", "short"]
 
 
@@ -113,6 +113,19 @@ def test_epochs_are_told_by_how_many_it_usually_takes():
         inner(ProgressEvent("training the VAE", 20_000, 100_000, "in a file with other tensors", own=(100, 500)))
         inner(ProgressEvent("training the VAE", 300, 500))
     assert told(events) == [450, 900, 950, 1000]
+
+
+def test_a_whole_within_a_whole_is_taken_as_it_is():
+    """That a search ends early counts once, where the search is told of."""
+    events = []
+    with Meter(events.append, 2.0).job("compressing", 2.0) as outer:
+        meter = Meter(outer, 2.0)
+        with meter.job("searching", 1.0) as inner:
+            for done in range(1, 7):
+                inner(ProgressEvent("searching", done, 12))
+        with meter.job("coding", 1.0) as inner:
+            inner(ProgressEvent("training the VAE", 100, 500))
+    assert told(events) == [75, 150, 225, 300, 375, 450, 500, 500, 950, 1000, 1000]
 
 
 def test_measurements_are_one_stage():

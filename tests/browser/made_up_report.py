@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from weightzip.report.metric import Metric
+from weightzip.metric import Metric
 from weightzip.report.result import Report
 from weightzip.results import (
     AUTO,

@@ -84,3 +84,10 @@ def test_a_model_that_there_is_not_is_a_usage_error(run):
     result = run("bench", "--suite", "--models", "mnist-rn")
     assert (result.code, result.out) == (2, "")
     assert "did you mean mnist-rnn?" in result.err
+
+
+@pytest.mark.parametrize("option", [("--quick",), ("--peers", "peers"), ("--models", "mnist-rnn"), ("-f",), ("model.pt",)])
+def test_a_table_alone_takes_nothing_that_is_for_measuring(run, option):
+    result = run("bench", "--suite", "--table", "README.md", *option)
+    assert (result.code, result.out) == (2, "")
+    assert "does not go with --suite --table, which measures nothing" in result.err

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+import weightzip
 from weightzip.cli.completing import FAMILIES
 from weightzip.cli.shells import SHELLS
 
@@ -93,6 +95,13 @@ def test_tensors_come_from_the_file(monkeypatch, run, packed):
     assert values(monkeypatch, run, "weightzip restore missing.wz --tensor ") == []
     packed.write_bytes(b"damaged")
     assert values(monkeypatch, run, "weightzip restore model.wz --tensor ") == []
+
+
+def test_a_name_that_a_shell_would_execute_is_not_offered(monkeypatch, run, folder):
+    """The file may be a stranger's, and bash takes completions as they are."""
+    names = ["linear/~/w", "a.0:b", "$(touch x)", "`touch x`", "a;touch x", "a\nplain\tb\t-", "a b", "'", "a|b", "a>b", "!1"]
+    weightzip.compress({name: torch.ones(2) for name in names}, "odd.wz", lossless=True)
+    assert values(monkeypatch, run, "weightzip restore odd.wz --tensor ") == ["linear/~/w", "a.0:b"]
 
 
 @pytest.mark.parametrize(("word", "expected"), [("mnist-f", ["mnist-fnn"]), ("zoo:mnist-f", ["zoo:mnist-fnn"])])

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -91,6 +93,14 @@ def test_a_dry_run_says_what_to_expect_and_writes_nothing(run, model, listing):
     assert "exists already" not in run("compress", model, "--dry-run", "-f").out
 
 
+def test_a_dry_run_says_which_figures_are_estimates(run, model, monkeypatch):
+    assert re.search(r"\n  relative mean square error 0\.0\d+, largest error \d", run("compress", model, "--dry-run").out)
+    monkeypatch.setattr("weightzip.estimating.planned.SMALL", 0)  # elements, so that this one is sampled as well
+    estimated = run("compress", model, "--dry-run").out
+    assert re.search(r"model\.wz: about .*\n.*\n  relative mean square error about 0\.0\d+, largest error about \d", estimated)
+    assert "relative mean square error 0, largest error 0\n" in run("compress", model, "--dry-run", "--lossless").out
+
+
 def test_the_paper_preset_shows_both_ratios_side_by_side(run, model):
     arguments = ("compress", model, "--preset", "paper", "--epochs", 1, "--copies", 2)
     line = run(*arguments).out.splitlines()[1]
@@ -133,7 +143,7 @@ def test_targets_are_met(run, model, target, field, limit):
 def test_a_task_puts_its_metric_into_the_summary(run, model, task):
     arguments = ("compress", model, "--task", task, "-f")
     metric = run(*arguments, "--json").json["metric"]
-    assert f"score, %: {metric['original']:.2f} -> {metric['restored']:.2f} (" in run(*arguments).out
+    assert f"score: {metric['original']:.2f}% -> {metric['restored']:.2f}% (" in run(*arguments).out
     metric = run(*arguments, "--max-drop", 2, "--json").json["metric"]
     assert metric["name"] == "score, %"
     assert metric["original"] - metric["restored"] <= 2
@@ -145,6 +155,14 @@ def test_the_same_seed_gives_the_same_file(run, model, folder, family):
         arguments = ("--preset", "paper", *family, "--epochs", 1, "--copies", 2, "--seed", 7)
         assert run("compress", model, "-o", name, *arguments).code == 0
     assert (folder / "first.wz").read_bytes() == (folder / "second.wz").read_bytes()
+
+
+def test_the_progress_bar_is_there_before_torch_is_imported(model):
+    script = (
+        "import sys; from weightzip.cli.compress import _source; from weightzip.cli.output import Output\n"
+        f"with _source('{model}', None, Output(), force=False): sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_a_model_of_torchvision(run, monkeypatch, listing):

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from weightzip import report
+from weightzip.cli.points import points_table
 from weightzip.measure import families
+from weightzip.metric import Metric
+from weightzip.results import Point
 from weightzip.vae import VAESettings
 from weightzip.vae.families.heteroskedastic import HeteroskedasticVAE
 
@@ -57,6 +60,16 @@ def test_kept_files_can_be_restored_whatever_the_method(run, model, task, folder
         info = run("info", file, "--json").json
         stored = sum(tensor["stored_bytes"] for tensor in info["tensor_list"])
         assert stored + info["shared_bytes"] == pytest.approx(file.stat().st_size)
+
+
+def test_figures_of_any_metric_are_told_with_enough_digits():
+    def told(metric, value, original):
+        points = [Point("a", "b", 100, 2.0, value, original, None, 0.0, 1.0)]
+        table = points_table("title", [points], Metric(metric))
+        return [next(iter(column.cells)) for column in table.columns][-2:]
+
+    assert told("accuracy, %", 97.9, 98.38) == ["97.90", "+0.48"]
+    assert told("F1", 0.9123, 0.9187) == ["0.9123", "+0.0064"]
 
 
 def test_names_of_nothing_are_refused_with_those_that_there_are(run, model, task, listing):

@@ -4,11 +4,13 @@ import os
 import re
 
 import pytest
+import torch
 from lines_task import VAE, Fragile
 from safetensors.torch import load_file
 
 import weightzip
 from weightzip.baselines import sweep
+from weightzip.checkpoint import from_object
 from weightzip.codec import AutoCodec, encode
 from weightzip.errors import TargetError, TaskError, UsageError
 from weightzip.measure import compare, quick_curve
@@ -120,6 +122,26 @@ def test_only_what_is_named_is_measured_and_gives_the_same(checkpoint, task, poi
         assert path.stat().st_size == point.file_bytes
         assert list(weightzip.restore(path)) == list(checkpoint.tensors)
     assert len(list(tmp_path.iterdir())) == len(some)
+
+
+def test_tensors_without_values_are_measured_with_the_others(tmp_path):
+    class Empty:
+        name, metric = "empty", "the mean"
+
+        def model(self):
+            module = torch.nn.Module()
+            module.register_buffer("some", torch.zeros(20, 30))
+            module.register_buffer("none", torch.zeros(0, 3))
+            return module
+
+        def evaluate(self, model):
+            return float(model.some.mean())
+
+    model = from_object({"some": torch.ones(20, 30), "none": torch.zeros(0, 3)})
+    names = ["weightzip auto, step 0.25", "weightzip paper, latent 4", "weightzip lossless", "cast"]
+    found = compare(model, Empty(), VAE, "cpu", silent, only=names)
+    assert (len(found.files), found.left_out) == (5, ())
+    assert all(stored.point.value == pytest.approx(1.0, abs=0.3) for stored in found.files)
 
 
 def test_no_two_points_have_one_file(points):

@@ -9,7 +9,7 @@ from weightzip.codec import decode, encode
 from weightzip.measure import compare, levels
 from weightzip.measure.levels import Learner, level_jobs, named_jobs, usable_levels
 from weightzip.progress import silent
-from weightzip.results import AUTO, CALIBRATED, FINETUNED, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED
+from weightzip.results import AUTO, CALIBRATED, FINETUNED, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED, slug
 from weightzip.tasks import load_task
 
 
@@ -63,11 +63,14 @@ def test_a_setting_tells_all_of_a_ratio(learner):
     assert (named, named.codec.ratio) == (job, 24.7)
 
 
-def test_a_level_without_a_ratio_is_guided_by_files_that_are_not_shown(learner, monkeypatch):
+def test_a_level_without_a_ratio_is_guided_by_files_that_are_not_shown(learner, monkeypatch, tmp_path):
     monkeypatch.setattr(levels, "_STEPS", 20)
     monkeypatch.setattr(levels, "_TIMES", {"calibrate": (0.2,), "finetune": (1.0,)})
-    found = compare(learner.checkpoint, learner.task, VAE, "cpu", silent, adapt="finetune", only=[CALIBRATED])
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    found = compare(learner.checkpoint, learner.task, VAE, "cpu", silent, adapt="finetune", only=[CALIBRATED], keep=kept)
     (point,) = [stored.point for stored in found.files]
+    assert [path.name for path in kept.iterdir()] == [f"{slug(point.title)}.wz"]
     assert point.method == CALIBRATED
     assert point.ratio > 1.5  # a fifth of the best
 

@@ -197,6 +197,13 @@ def test_another_checkpoint_of_the_same_name_is_measured(results, calls, setting
     assert set(calls) == {"measure_codecs", "measure_rounded", "measure_errors"}
 
 
+def test_other_settings_leave_what_is_measured(results, calls, settings, tmp_path):
+    run_suite(replace(settings, seed=5), tmp_path / "out")
+    calls.clear()
+    run_suite(settings, tmp_path / "out")
+    assert not calls
+
+
 def test_force_measures_all_again_and_forgets_what_was_begun(results, calls, settings, tmp_path):
     begun = tmp_path / "out" / "files" / "model.wz.run"
     begun.write_text("")
@@ -208,7 +215,8 @@ def test_force_measures_all_again_and_forgets_what_was_begun(results, calls, set
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "file"}'])
 def test_a_broken_item_is_measured_again(results, calls, settings, tmp_path, text):
-    (tmp_path / "out" / "items" / f"baselines-{MODEL}.json").write_text(text)
+    (item,) = (tmp_path / "out" / "items").glob(f"baselines-{MODEL}-*.json")
+    item.write_text(text)
     calls.clear()
     assert len(run_suite(settings, tmp_path / "out").records) == len(results.records)
     assert calls == ["measure_curve"]
@@ -229,6 +237,14 @@ def test_without_space_nothing_goes_on(calls, settings, tmp_path):
     calls.broken["measure_curve"] = OutputError("full")
     with pytest.raises(OutputError):
         run_suite(settings, tmp_path / "out")
+
+
+def test_a_peer_that_failed_is_told_even_if_nothing_else_is_missing(results):
+    broken = CODECS | {"failed": {"NNCodec": "NNCodec failed:\n\nno luck"}}
+    records = tuple(replace(each, found=broken) if each.kind == "codecs" else each for each in results.records)
+    found = replace(results, records=records, not_installed=())
+    assert "## What is not here\n\n- real.safetensors: NNCodec failed: no luck\n" in page(found)
+    assert "What is not here" not in page(replace(results, not_installed=()))
 
 
 def test_what_is_not_installed_is_listed(calls, settings, tmp_path):
@@ -449,6 +465,15 @@ def test_files_of_the_same_name_are_told_apart(checkpoint, tmp_path):
     other.write_bytes(checkpoint.read_bytes())
     names = [subject.name for subject in subjects.named([checkpoint, other])]
     assert names == [f"{tmp_path.name}/{checkpoint.name}", f"other/{checkpoint.name}"]
+
+
+@pytest.mark.parametrize("twice", ["checkpoint", "model"])
+def test_two_of_one_name_are_refused(calls, settings, tmp_path, checkpoint, twice):
+    """Their figures would be told apart by nothing."""
+    again = {"checkpoint": {"checkpoints": (checkpoint, checkpoint)}, "model": {"models": (MODEL, MODEL)}}[twice]
+    with pytest.raises(UsageError, match=f"{MODEL if twice == 'model' else checkpoint.name}: there are two of that name"):
+        run_suite(replace(settings, **again), tmp_path / "out")
+    assert calls == []
 
 
 def test_without_peers_the_command_names_none(tmp_path):

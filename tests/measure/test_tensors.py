@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from weightzip.checkpoint import from_object
-from weightzip.codec import AutoCodec, decode, encode
+from weightzip.codec import AutoCodec, LosslessCodec, decode, encode
 from weightzip.measure.tensors import Originals
 
 STATE = {
@@ -67,6 +67,17 @@ def test_what_is_all_alike_lies_in_the_middle(tensors):
     found = tensors["alike"].histogram
     assert found.low < -2 < found.high
     assert found.before[len(found.before) // 2] == 30
+
+
+@pytest.mark.parametrize(
+    "values", [[-1.7e308, 1.7e308], [1.7e308] * 4, [5e-324] * 4, [0.0, 5e-324], [1e-310, 3e-310], [-math.inf, 0.0, 1e308]]
+)
+def test_every_float64_has_its_bin(values):
+    source = {"a": torch.tensor(values, dtype=torch.float64)}
+    decoded = decode(encode(from_object(source), LosslessCodec()).pack())
+    (share,) = Originals(source).shares(decoded, {"a": 1.0})
+    assert -math.inf < share.histogram.low < share.histogram.high < math.inf
+    assert sum(share.histogram.before) == sum(share.histogram.after) == len(values)
 
 
 def test_no_weights_no_histogram(tensors):

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from weightzip.errors import OutputError, TargetError, UsageError
 from weightzip.measure import families
+from weightzip.metric import Metric
 from weightzip.report import FamilyReport, make_family_report
 from weightzip.report.family_plot import draw_families
-from weightzip.report.metric import Metric
 from weightzip.report.style import DARK
 from weightzip.results import AUTO, FamilyRow
 from weightzip.vae import find_family

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from weightzip.report.metric import Metric
+from weightzip.metric import Metric
 from weightzip.report.page import render
-from weightzip.results import AUTO, Histogram, TensorShare
+from weightzip.results import AUTO, FINETUNED, LOSSLESS, PAPER, Histogram, TensorShare
 
 _FETCHING = ("src", "srcset", "href", "data", "poster", "action", "xlink:href")
 
@@ -117,6 +117,54 @@ def test_a_report_of_a_few_methods(report):
     told = " ".join(only(report, AUTO).text.split())
     assert "No other method" not in told
     assert "The paper\u2019s findings" not in told
+
+
+def test_a_single_number_of_latents_is_compared_to_none(report):
+    assert "From 8 to 2 latents per chunk" in Page(render(report)).text
+    alone = replace(report.results, study=replace(report.study, latents=report.study.latents[:1]))
+    assert "latents per chunk the" not in Page(render(replace(report, results=alone))).text
+
+
+def test_a_lossless_report_tells_where_its_bytes_went(report):
+    told = " ".join(only(report, LOSSLESS, "cast").text.split())
+    assert "weightzip lossless, exact: " in told
+    assert "Nobody looked" not in told
+
+
+def changed(report, title, **changes):
+    """The report with other figures for a point."""
+    files = [
+        replace(stored, point=replace(stored.point, **changes)) if stored.point.title == title else stored
+        for stored in report.results.files
+    ]
+    return replace(report, results=replace(report.results, files=tuple(files)))
+
+
+def test_the_file_that_the_summary_tells_of_comes_first(report):
+    smallest = f"{PAPER}, latent 2"  # not the paper's own setting
+    source = render(changed(report, smallest, value=report.original, ratio=5000.0))
+    assert f"with {smallest}, and" in Page(source).text
+    assert re.search(r"<h3>([^<]*):", source[source.index("bytes-title") :])[1] == smallest
+    assert "see where they went" in source
+
+
+def test_an_adaptation_that_lost_too_much_is_told_all_the_same(report):
+    files = [replace(stored, point=replace(stored.point, method=FINETUNED, value=50.0)) for stored in report.files[:1]]
+    lost = replace(report, results=replace(report.results, files=tuple(files)))
+    assert "Nobody looked" not in render(lost)
+
+
+def test_a_file_that_is_larger(report):
+    (first, *_) = report.files
+    alone = replace(report, results=replace(report.results, files=(first,)))
+    told = Page(render(changed(alone, first.point.title, value=report.original, ratio=0.8))).text
+    assert "1.25x larger, nothing lost" in told
+
+
+def test_no_bytes_at_all(report):
+    files = [replace(stored, point=replace(stored.point, ratio=0.0, latent_ratio=None)) for stored in report.results.files]
+    results = replace(report.results, input_bytes=0, files=tuple(files))
+    assert "nothing to make smaller" in render(replace(report, results=results))
 
 
 def test_a_metric_without_percent(report):

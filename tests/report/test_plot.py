@@ -7,8 +7,8 @@ import matplotlib.image
 import pytest
 
 from weightzip.errors import UsageError
+from weightzip.metric import Metric
 from weightzip.report import AUTO, PAPER, Point, plot_points
-from weightzip.report.metric import Metric
 from weightzip.report.plot import draw_curve, draw_points
 from weightzip.report.study_plots import draw_losses, draw_times
 from weightzip.report.style import LIGHT
@@ -94,6 +94,16 @@ def test_every_point_within_the_picture_can_be_found():
     }
     assert found["latents-2"] == (32.0, 97.5)
     assert {"line-0", "line-1", "line-2"} <= set(found)
+
+
+def test_a_point_just_below_the_picture_is_not_left_beside_it():
+    """What is too low to count for the axes may lie far to the right of them, where nobody sees it."""
+    points = [point(AUTO, 60, 95.1), point(AUTO, 200, 94.9), point(PAPER, 8, 94.9, 2000.0)]
+    (axes,) = draw_points(points, "", ACCURACY, LIGHT).axes
+    gids = {line.get_gid() for line in axes.lines}
+    assert "point-0" in gids
+    assert not {"point-1", "point-2", "latents-2", "joint-2"} & gids
+    assert not any("latents only" in text.get_text() for text in axes.texts)
 
 
 @pytest.mark.parametrize(

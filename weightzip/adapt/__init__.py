@@ -6,7 +6,7 @@
 It knows modules, losses and optimisers, and moves the codec's own latents at the codec's own prices; never file formats.
 """
 
-from weightzip.adapt.plan import Run, adapted_plan
+from weightzip.adapt.plan import LAYERWISE_PROBES, Run, adapted_plan
 from weightzip.adapt.settings import LEVELS, AdaptSettings, settings_for
 
-__all__ = ["LEVELS", "AdaptSettings", "Run", "adapted_plan", "settings_for"]
+__all__ = ["LAYERWISE_PROBES", "LEVELS", "AdaptSettings", "Run", "adapted_plan", "settings_for"]

@@ -26,7 +26,8 @@ from weightzip.progress import Progress, ProgressEvent
 from weightzip.search import bisect_log
 from weightzip.tasks import Task
 
-_PROBES, _FINEST, _COARSEST = 10, 2.0**-6, 2.0  # of a search without training: steps in deviations of the weights
+LAYERWISE_PROBES = 10  # of a search without training
+_FINEST, _COARSEST = 2.0**-6, 2.0  # its steps, in deviations of the weights
 Evaluate = Callable[[dict[str, Tensor]], float]
 
 
@@ -155,13 +156,13 @@ def _layer_by_layer(
         size = file_size(checkpoint, codec)
         verdict = goal.judge(Candidate(codec.restored(), size, 1.0))
         closest, done = min(closest, size), done + 1
-        progress(ProgressEvent("calibrating", done, _PROBES, f"{size:,} bytes"))
+        progress(ProgressEvent("calibrating", done, LAYERWISE_PROBES, f"{size:,} bytes"))
         if verdict.passes and (best is None or goal.better((size, 1.0), (best[0], 1.0))):
             best = size, codec
         return verdict.passes
 
     ends = (_FINEST, _COARSEST) if isinstance(goal, KeepMetric) else (_COARSEST, _FINEST)
-    bisect_log(passes, safe=ends[0], bold=ends[1], probes=_PROBES)
+    bisect_log(passes, safe=ends[0], bold=ends[1], probes=LAYERWISE_PROBES)
     return best[1] if best else None, closest
 
 

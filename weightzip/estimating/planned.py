@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from weightzip.adapt import settings_for
+from weightzip.adapt import LAYERWISE_PROBES, settings_for
 from weightzip.blocks import cut
 from weightzip.checkpoint import Checkpoint
 from weightzip.codec import AutoCodec, FamilyCodec, Header, LosslessCodec, PaperCodec, encode, tensor_bytes
@@ -37,7 +37,8 @@ from weightzip.vae import VAESettings, find_family
 SMALL = 1 << 19  # elements of a checkpoint that is coded as it is
 _MET = 0.9985  # of a limit: where a search for it ends, on average
 _SHORT = 5.0  # seconds of an evaluation
-_STEPS_TIMED, _LOOKS = 5, 40  # of an adaptation: steps looked at, and looks at the model on the way
+_STEPS_TIMED, _PROBES_TIMED = 5, 1  # of an adaptation; without training, each is a search's probe
+_LOOKS = 40  # at the model, while it is trained
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ def _sized(inputs: Inputs, limit: float, progress: Progress) -> Outlook:
     step = approach_limit(size, limit, start=DEFAULT_STEP, safe=COARSEST_STEP, bold=FINEST_STEP, probes=SIZE_PROBES)
     if step is None:
         least = min(each.file_bytes for each in tried)
-        raise TargetError(f"{limit:,.0f} bytes are out of reach: the smallest file takes about {least:,}; ask for less")
+        raise TargetError(
+            f"{limit:,.0f} bytes are out of reach: the smallest file takes about {least:,}; ask for less with --ratio or --bpw"
+        )
     coding = expected_coding(model, magnitudes, AutoCodec(step), THOROUGH, progress=progress)
     wanted = round(_MET * limit) if tried[-1].file_bytes > 0.9 * limit else coding.file_bytes
     seconds = (len(tried) + 1) * coding.seconds + coding.verifying
@@ -204,20 +207,21 @@ def _adapted(inputs: Inputs, progress: Progress) -> Outlook:
     """An adaptation as it begins, a few of its steps, and one look at the model, times as many as there will be."""
     coding = _default(inputs, progress)
     each = _seconds_of_evaluation(inputs)
+    trained = settings_for(inputs.request.adapt, inputs.request.steps).steps
+    steps, timed = (trained, _STEPS_TIMED) if trained else (LAYERWISE_PROBES, _PROBES_TIMED)
     times: list[float] = []
 
     def watch(event: ProgressEvent) -> None:
         times.append(time.perf_counter())
-        if len(times) > _STEPS_TIMED:
+        if len(times) > timed:
             raise _Enough
 
     start = time.perf_counter()
     with contextlib.suppress(_Enough):
         plan(inputs, saved=None, force=False, progress=watch)
-    steps = settings_for(inputs.request.adapt, inputs.request.steps).steps
     beginning = times[0] - start if times else time.perf_counter() - start
     step = (times[-1] - times[0]) / max(1, len(times) - 1) if times else 0.0
-    looks = min(_LOOKS, steps) * (each + coding.seconds)
+    looks = min(_LOOKS, trained) * (each + coding.seconds)
     memory = training_memory(sum(_sizes(inputs.model)))
     seconds = beginning + steps * step + looks + coding.seconds + coding.verifying + 2 * each
     return _of_unknown_size(coding, seconds, memory)
@@ -228,6 +232,8 @@ def _paper(inputs: Inputs, progress: Progress) -> Outlook:
     model, settings = inputs.model, inputs.request.vae or VAESettings(seed=inputs.seed)
     coding = _default(inputs, progress)
     lossy = [name for name in model.tensors if name not in coding.header.exact]
+    if not lossy:
+        return _outlook(inputs, coding, coding.seconds + coding.verifying)
     weights = sum(model.tensors[name].numel() for name in lossy)
     chunks = cut({name: model.dense(name) for name in lossy}, settings.chunk)
     hidden = settings.hidden or find_family(settings.family).hidden_for(chunks.values, settings.latent)

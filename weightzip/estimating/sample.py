@@ -17,8 +17,8 @@ from torch import Tensor
 
 from weightzip.checkpoint import Checkpoint
 
-_SMALL = 1 << 12  # elements of a tensor that is always taken
-_FEWEST = 3  # tensors of a group
+_SMALL = 1 << 12  # elements of a tensor that is taken in any case, as long as there are few of them
+_FEWEST, _MOST = 3, 512  # tensors of a group; small ones, and there are few
 _RUNS = 8  # of rows
 _FEW_ROWS = 4 * _RUNS  # of which no runs are taken; columns are
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -54,9 +54,10 @@ class Sample:
 
 def sample_of(checkpoint: Checkpoint, lossy: Mapping[str, object], budget: Budget) -> Sample:
     """The same for the same checkpoint. lossy: the names of the tensors that a lossy codec may touch."""
+    least = _SMALL if sum(tensor.numel() <= _SMALL for tensor in checkpoint.tensors.values()) <= _MOST else 0
     alike: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in checkpoint.tensors.items():
-        kind = tuple(tensor.shape) if tensor.numel() > _SMALL else name
+        kind = tuple(tensor.shape) if tensor.numel() > least else name
         alike.setdefault((kind, tensor.dtype, name in lossy), []).append(name)
     sizes = {name: min(tensor.numel(), budget.tensor) for name, tensor in checkpoint.tensors.items()}
     groups = tuple(Group(tuple(names), _chosen(names, sizes[names[0]], budget.group)) for names in alike.values())
@@ -69,7 +70,7 @@ def sample_of(checkpoint: Checkpoint, lossy: Mapping[str, object], budget: Budge
 
 def _chosen(names: Sequence[str], size: int, enough: int) -> tuple[str, ...]:
     """So many of the names that they have enough elements, spread over all of them, whatever pattern they come in."""
-    count = min(len(names), max(_FEWEST, math.ceil(enough / max(size, 1))))
+    count = min(len(names), _MOST, max(_FEWEST, math.ceil(enough / max(size, 1))))
     order = sorted(range(len(names)), key=lambda number: number * _GOLDEN % 1.0)
     return tuple(names[number] for number in sorted(order[:count]))
 

@@ -49,8 +49,7 @@ def no_command(method: str, setting: str) -> str:
 class Bench:
     """Measures jobs on one checkpoint and task; equal weights are evaluated once.
 
-    folder: for the files. keep: a folder where each file stays, under the name of its point; by default none does.
-    command: what measures a method at a setting again.
+    folder: for the files, each for as long as it is measured. command: what measures a method at a setting again.
     original: the metric of the checkpoint itself. evaluation_seconds: what evaluating it took. input_bytes: of all tensors.
     num_weights: elements of floating-point tensors.
     """
@@ -61,10 +60,9 @@ class Bench:
         task: Task,
         folder: Path,
         *,
-        keep: Path | None = None,
         command: Callable[[str, str], str] = no_command,
     ) -> None:
-        self._model, self._task, self._folder, self._keep, self._command = model, task, folder, keep, command
+        self._model, self._task, self._folder, self._command = model, task, folder, command
         self._originals = Originals(model.tensors)
         self._values: dict[bytes, float] = {}
         self.input_bytes = checkpoint_bytes(model)
@@ -75,9 +73,10 @@ class Bench:
         self._evaluate(model.tensors)
         self.evaluation_seconds = time.monotonic() - start
 
-    def measure(self, job: Job, progress: Progress) -> Measured:
+    def measure(self, job: Job, progress: Progress, keep: Path | None = None) -> Measured:
         """Encode, write the file, read it back, decode and evaluate.
 
+        keep: a folder where the file stays, under the name of its point.
         Raises TaskError where the task cannot evaluate what was restored.
         """
         start = time.monotonic()
@@ -101,13 +100,13 @@ class Bench:
             seconds=seconds,
             command=self._command(job.method, job.setting),
         )
-        unquantised = coded.notes.get("float_decoder")
+        unquantised = coded.notes.pop("float_decoder", None)  # as large as the checkpoint, and of no use later
         float_value = self._evaluate(decoded.tensors | unquantised) if unquantised is not None else None
         own = job.method in OWN
         tensors = self._originals.shares(decoded, tensor_bytes(container, header, job.title)) if own else ()
-        if self._keep is not None:
-            with _telling(self._keep):
-                (self._keep / f"{slug(job.title)}.wz").write_bytes(written)
+        if keep is not None:
+            with _telling(keep):
+                (keep / f"{slug(job.title)}.wz").write_bytes(written)
         return Measured(point, header, decoded.section_bytes, coded.notes, float_value, tensors)
 
     def _through_disk(self, data: bytes) -> bytes:
@@ -142,6 +141,6 @@ def checkpoint_bytes(model: Checkpoint) -> int:
 def _digest(tensors: Mapping[str, Tensor]) -> bytes:
     """A hash of the tensors' bytes; names and shapes are the checkpoint's own throughout."""
     state = hashlib.sha256()
-    for tensor in tensors.values():
+    for tensor in filter(torch.numel, tensors.values()):  # an empty one may have strides of 0, which `view` refuses
         state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return state.digest()

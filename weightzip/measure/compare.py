@@ -56,8 +56,8 @@ def compare(
     learner = Learner(checkpoint, task, vae.seed, device)
     wanted = _Wanted(Selection(tuple(only)), learner, usable_levels(task, adapt), vae)
     wanted.check()
-    with _bench(checkpoint, task, keep, command) as bench:
-        measured, left_out, times = _measure_all(bench, wanted, tolerance(bench.original), progress)
+    with _bench(checkpoint, task, command) as bench:
+        measured, left_out, times = _measure_all(bench, wanted, tolerance(bench.original), progress, keep)
     if only and not measured:
         raise TargetError(f"nothing could be measured: {'; '.join(left_out)}")
     findings = latent_findings([item for item in measured if item.point.method == PAPER])
@@ -116,7 +116,7 @@ class _Wanted:
 
 
 def _measure_all(
-    bench: Bench, wanted: _Wanted, tolerance: float, progress: Progress
+    bench: Bench, wanted: _Wanted, tolerance: float, progress: Progress, keep: Path | None
 ) -> tuple[list[Measured], tuple[str, ...], tuple[TrainingTime, ...]]:
     """What is measured, what could not be, with the reason, and the times of the paper's study."""
     jobs, vae = wanted.without_data(bench), wanted.vae
@@ -125,9 +125,9 @@ def _measure_all(
     total = sum(_seconds(job, bench) for job in [*jobs, *guides, *later]) + (timing_seconds(vae) if wanted.times else 0.0)
     meter = Meter(progress, total, MEASURING)
     times = training_times(vae, wanted.learner.device, meter) if wanted.times else ()
-    measured, left_out = _measure(bench, jobs, meter)
-    seen, _ = _measure(bench, guides, meter)
-    adapted, failed = _measure(bench, wanted.with_data(bench, _best_ratio([*measured, *seen], tolerance)), meter)
+    measured, left_out = _measure(bench, jobs, meter, keep)
+    seen, _ = _measure(bench, guides, meter)  # of no point, so none of their files is kept
+    adapted, failed = _measure(bench, wanted.with_data(bench, _best_ratio([*measured, *seen], tolerance)), meter, keep)
     return measured + adapted, left_out + failed, times
 
 
@@ -151,16 +151,16 @@ def _best_ratio(measured: Sequence[Measured], tolerance: float) -> float:
 
 
 @contextlib.contextmanager
-def _bench(
-    checkpoint: Checkpoint, task: Task, keep: Path | None = None, command: Callable[[str, str], str] = no_command
-) -> Iterator[Bench]:
+def _bench(checkpoint: Checkpoint, task: Task, command: Callable[[str, str], str] = no_command) -> Iterator[Bench]:
     """A bench with a folder for its files, which is gone when the block ends."""
     threads = 1 if checkpoint_bytes(checkpoint) < _SMALL else None
     with limited_threads(threads), tempfile.TemporaryDirectory(prefix="weightzip-") as scratch:
-        yield Bench(checkpoint, task, Path(scratch), keep=keep, command=command)
+        yield Bench(checkpoint, task, Path(scratch), command=command)
 
 
-def _measure(bench: Bench, jobs: Sequence[Job], meter: Meter) -> tuple[list[Measured], tuple[str, ...]]:
+def _measure(
+    bench: Bench, jobs: Sequence[Job], meter: Meter, keep: Path | None = None
+) -> tuple[list[Measured], tuple[str, ...]]:
     """What the jobs give, and those that the task could not evaluate, with the reason."""
     measured: list[Measured] = []
     left_out: list[str] = []
@@ -168,7 +168,7 @@ def _measure(bench: Bench, jobs: Sequence[Job], meter: Meter) -> tuple[list[Meas
         title = f"{job.title} ({number} of {len(jobs)})"
         with meter.job(title, _seconds(job, bench)) as inner:
             try:
-                measured.append(bench.measure(job, inner))
+                measured.append(bench.measure(job, inner, keep))
             except (TaskError, TargetError, UsageError) as error:  # a metric may be undefined for weights that far off
                 left_out.append(f"{job.title}: {error}")
     return measured, tuple(left_out)

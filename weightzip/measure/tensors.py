@@ -19,6 +19,7 @@ _BINS = 61  # odd, so that zero is in the middle of one where values lie evenly 
 _OUTSIDE = 0.0005  # of the original's values, on either side: those go to the bins at the ends
 _SAMPLE = 1 << 18  # values of a tensor that tell where its bins lie
 _BLOCK = 1 << 20  # values counted at a time, which bounds memory
+_LEAST, _MOST = 1e-300, 1e300  # width and ends of bins, with which float64 still calculates
 
 
 class Originals:
@@ -71,9 +72,10 @@ class _Bins:
         finite = sample[np.isfinite(sample)]
         if not finite.size:
             return None
-        low, high = map(float, np.quantile(finite, [_OUTSIDE, 1 - _OUTSIDE]))
-        if not low < high or not math.isfinite(_BINS / (high - low)):
-            low, high = low - (abs(low) or 1.0), low + (abs(low) or 1.0)  # all alike: in the middle
+        low, high = map(float, np.quantile(np.clip(finite, -_MOST, _MOST), [_OUTSIDE, 1 - _OUTSIDE]))
+        if high - low < _LEAST:  # all alike: in the middle
+            around = abs(low) if abs(low) > _LEAST else 1.0
+            low, high = low - around, low + around
         bins = _Bins(low, high)
         return _Bins(low, high, bins.count(tensor))
 
@@ -81,7 +83,7 @@ class _Bins:
         """How many values lie in each bin; those outside are in the bins at the ends, and NaN is in none."""
         counts = np.zeros(_BINS, np.int64)
         for values in _blocks(tensor):
-            places = np.floor((values - self.low) * (_BINS / (self.high - self.low)))
+            places = np.floor((np.clip(values, self.low, self.high) - self.low) * (_BINS / (self.high - self.low)))
             counts += np.bincount(np.clip(places, 0, _BINS - 1).astype(np.int64), minlength=_BINS)
         return tuple(counts.tolist())
 

@@ -1,6 +1,7 @@
 """The remote room: models of others by name, through the download code of the libraries that they belong to.
 
-It knows names, caches and networks that fail; it never knows codecs, and executes nothing that it downloads.
+It knows names, caches and networks that fail; it never knows codecs, and executes nothing that a repository brings. (What
+torchvision loads of its own is as safe as torchvision.)
 
 hf:ORG/NAME --snapshots--> files in the hub's cache --fetch--> a path
 torchvision:NAME --torchvision_models--> a module

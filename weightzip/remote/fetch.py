@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Summary])
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_REPOSITORY = re.compile(r"[\w.-]+/[\w-]+(?:\.\d[\w-]*)*", re.ASCII)  # after a dot a version; a letter would begin a suffix
 
 
 def is_remote(source: str) -> bool:
@@ -42,7 +42,7 @@ def check_local(source: str) -> None:
     Traceback (most recent call last):
     weightzip.errors.CheckpointError: openai-community/gpt2: no such file; for the model on ... write hf:openai-community/gpt2
     """
-    if _REPOSITORY.fullmatch(source) and not Path(source).suffix and not os.path.lexists(source):
+    if _REPOSITORY.fullmatch(source) and not os.path.lexists(source):
         raise CheckpointError(f"{source}: no such file; for the model on Hugging Face's hub write {HUB}{source}")
 
 
@@ -75,7 +75,10 @@ def takes_remote(compress: F) -> F:
 
     @functools.wraps(compress)
     def wrapped(source: object, output: str | Path | None = None, **options: Any) -> Summary:
-        if not isinstance(source, str) or not is_remote(source):
+        if not isinstance(source, str):
+            return compress(source, output, **options)
+        if not is_remote(source):
+            check_local(source)
             return compress(source, output, **options)
         target = Path(output) if output is not None else default_output(source)
         check_output(target, force=bool(options.get("force") or options.get("dry_run")))

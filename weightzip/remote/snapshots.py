@@ -101,6 +101,7 @@ def download(source: str, others: Callable[[Sequence[str]], Iterable[str]] = _no
     repository = Repository.parse(source)
     with _told(source):
         names, offline = _listed(repository)
+        _check_inside(source, names)
         main = _main_file(source, repository, names)
         files = [main, *(name for name in others(names) if name != main)]
         folder = _snapshot(repository, files, offline)
@@ -131,6 +132,13 @@ def _listed(repository: Repository) -> tuple[list[str], bool]:
             raise error from None
         folder = Path(path)
         return [entry.relative_to(folder).as_posix() for entry in sorted(folder.rglob("*")) if entry.is_file()], True
+
+
+def _check_inside(source: str, names: Iterable[str]) -> None:
+    """Raise CheckpointError where the name of a file leads out of the folder that it is to be in."""
+    for name in names:
+        if ".." in name.replace("\\", "/").split("/") or Path(name).is_absolute():
+            raise CheckpointError(f"{source}: holds {name!r}, a name that leads elsewhere; name another repository")
 
 
 def _snapshot(repository: Repository, names: Sequence[str], offline: bool) -> Path:

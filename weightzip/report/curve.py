@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element, SubElement
 
 from markupsafe import Markup
 
+from weightzip.metric import Metric
 from weightzip.report import words
 from weightzip.report.inline import InlineFigure
-from weightzip.report.metric import Metric
 from weightzip.report.plot import draw_curve, draw_key
 from weightzip.report.result import Report
 from weightzip.report.style import LIGHT

@@ -14,9 +14,9 @@ from weightzip.errors import UsageError
 from weightzip.folders import staged_folder
 from weightzip.measure.bench import Bench
 from weightzip.measure.families import compare_families
+from weightzip.metric import Metric
 from weightzip.progress import Progress, silent
 from weightzip.report.family_plot import draw_families
-from weightzip.report.metric import Metric
 from weightzip.report.output import check_folder, telling_space, write_json
 from weightzip.report.style import LIGHT, save_png
 from weightzip.results import FamilyRow

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from weightzip.report.metric import Metric
+from weightzip.metric import Metric
 from weightzip.report.style import Theme, plain
 from weightzip.results import FamilyRow
 

@@ -14,8 +14,8 @@ from weightzip.devices import resolve_device
 from weightzip.files import check_output
 from weightzip.folders import staged_folder
 from weightzip.measure import compare
+from weightzip.metric import Metric
 from weightzip.progress import Progress, silent
-from weightzip.report.metric import Metric
 from weightzip.report.output import check_folder, write
 from weightzip.report.result import FILES, KEPT, Report
 from weightzip.results import CALIBRATED, FINETUNED, PAPER, PRUNED_AND_TRAINED, QUANTISED_AND_TRAINED, titled

@@ -20,7 +20,7 @@ from weightzip.report.findings import page_losses, page_times
 from weightzip.report.histogram import HEIGHT
 from weightzip.report.result import Report
 from weightzip.report.style import DARK, LIGHT, css_variables
-from weightzip.results import LOSSLESS, OWN, Point, by_method, smallest_within
+from weightzip.results import OWN, Point, by_method, smallest_within
 
 _ASSETS = "assets"
 
@@ -52,7 +52,6 @@ def render(report: Report) -> str:
         files=[where.file_view(number, stored) for number, stored in enumerate(told_first)],
         strip=where.STRIP,
         first_histograms=where.FIRST_HISTOGRAMS,
-        most_histograms=where.MOST_HISTOGRAMS,
         histogram_height=HEIGHT,
         losses=page_losses(report.study.latents) if report.study.latents else None,
         times=page_times(report.study.times, report.study.fit) if report.study.fit else None,
@@ -106,7 +105,7 @@ class BestRow:
 def _best_rows(report: Report) -> list[BestRow]:
     """One row per method, smallest file first."""
     best = {method: smallest_within(own, report.tolerance) for method, own in by_method(report.points).items()}
-    longest = max((point.ratio for point in best.values() if point), default=1.0)
+    longest = max((point.ratio for point in best.values() if point), default=0.0) or 1.0
     rows = [
         BestRow(method, point, report.points.index(point) if point else -1, 100 * point.ratio / longest if point else 0.0)
         for method, point in best.items()
@@ -131,7 +130,7 @@ class Summary:
 def _summary(report: Report) -> Summary:
     """The smallest lossy file of this package that loses little; of others where none of this package was measured."""
     metric, within = report.metric, report.metric.tolerance_words(report.original)
-    lossy = [point for point in report.points if point.method in OWN and point.method != LOSSLESS]
+    lossy = report.lossy
     best = smallest_within(lossy or report.points, report.tolerance)
     if best is None:
         whose, original = "lossy setting of weightzip" if lossy else "setting", metric.format(report.original)
@@ -141,7 +140,7 @@ def _summary(report: Report) -> Summary:
         f"{report.model} goes from {report.results.input_bytes:,} to {best.file_bytes:,} bytes with {best.title}, "
         f"and {metric.name} from {metric.format(report.original)} to {metric.format(best.value)}."
     )
-    headline, lost = f"{words.ratio(best.ratio)} smaller", metric.loss_words(best.value - best.original)
+    headline, lost = words.times_smaller(best.ratio), metric.loss_words(best.value - best.original)
     return Summary(best, headline, lost, words.size(best.file_bytes), f"{more} {_rivals(report, within) if lossy else ''}")
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from weightzip.errors import UsageError
-from weightzip.report.metric import Metric
+from weightzip.metric import Metric
 from weightzip.report.style import LIGHT, MethodStyle, Theme, drawable, method_style, new_axes, save_png
 from weightzip.results import Point, by_method
 
@@ -40,7 +40,7 @@ def draw_points(points: Sequence[Point], title: str, metric: Metric, theme: Them
     """The curve as a picture that stands by itself: with a title, and with a legend below."""
     figure = draw_curve(points, metric, theme, 9.0, 6.4)
     (axes,) = figure.axes
-    _annotate_latents_only(axes, points, theme)
+    _annotate_latents_only(axes, points, _Window.of(points, metric), theme)
     if title:
         axes.set_title(drawable(title), color=theme.ink, fontsize=12, fontweight="bold", loc="left", pad=12, parse_math=False)
     legend = figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, frameon=False, handlelength=3)
@@ -64,10 +64,11 @@ def draw_curve(points: Sequence[Point], metric: Metric, theme: Theme, width: flo
     _draw_original(axes, points[0].original, metric, window, theme)
     for position, (method, own) in enumerate(by_method(points).items()):
         style = method_style(method, position)
-        _plot(axes, own, style, theme, style.line, "", gid=f"line-{position}")
+        placed = [point for point in own if point.ratio > 0]
+        _plot(axes, placed, style, theme, style.line, "", gid=f"line-{position}")
         _plot(axes, (), style, theme, style.line, style.marker, label=method)
-        for point in own:
-            if point.value >= window.bottom:
+        for point in placed:
+            if window.shows(point):
                 _plot(axes, (point,), style, theme, "none", style.marker, gid=f"point-{numbers[point]}")
     _draw_latents_only(axes, points, window, theme)
     _label_axes(axes, metric, window, theme, width, height)
@@ -92,12 +93,16 @@ def draw_key(method: str, position: int, theme: Theme) -> Figure:
 
 @dataclass(frozen=True)
 class _Window:
-    """What the axes show: ratios from left to right, values from bottom to top; clipped where something lies below."""
+    """What the axes show: ratios from left to right, values from bottom to top.
+
+    lowest: the least value whose point is shown. clipped: whether others lie below it.
+    """
 
     left: float
     right: float
     bottom: float
     top: float
+    lowest: float
     clipped: bool
 
     @staticmethod
@@ -110,12 +115,17 @@ class _Window:
         highest = max(original, *(point.value for point in shown))
         ratios = [ratio for point in shown for ratio in (point.ratio, point.latent_ratio) if ratio]
         return _Window(
-            left=min(1.0, *ratios) / 1.08,
-            right=max(2.0, *ratios) * 1.25,
+            left=min([1.0, *ratios]) / 1.08,
+            right=max([2.0, *ratios]) * 1.25,
             bottom=min(lowest, original - 2 * tolerance) - 0.25 * tolerance,
             top=highest + 0.55 * tolerance,
+            lowest=lowest,
             clipped=len(shown) < len(points),
         )
+
+    def shows(self, point: Point) -> bool:
+        """Whether a point is within; one of no bytes to begin with has no place."""
+        return point.ratio > 0 and point.value >= self.lowest
 
 
 def _draw_original(axes: Axes, original: float, metric: Metric, window: _Window, theme: Theme) -> None:
@@ -164,7 +174,7 @@ def _draw_latents_only(axes: Axes, points: Sequence[Point], window: _Window, the
     """Hollow, joined to its whole-file point: what the paper counts. The first such point is the one that is labelled."""
     first = True
     for number, point in enumerate(points):
-        if not point.latent_ratio or point.value < window.bottom:
+        if not point.latent_ratio or not window.shows(point):
             continue
         style = method_style(point.method, 0)
         colour, ends = style.colour(theme), [point.ratio, point.latent_ratio]
@@ -186,10 +196,9 @@ def _draw_latents_only(axes: Axes, points: Sequence[Point], window: _Window, the
         first = False
 
 
-def _annotate_latents_only(axes: Axes, points: Sequence[Point], theme: Theme) -> None:
+def _annotate_latents_only(axes: Axes, points: Sequence[Point], window: _Window, theme: Theme) -> None:
     """Both accountings in figures, beside the first hollow marker."""
-    bottom, _ = axes.get_ylim()
-    point = next((point for point in points if point.latent_ratio and point.value >= bottom), None)
+    point = next((point for point in points if point.latent_ratio and window.shows(point)), None)
     if point is None or not point.latent_ratio:
         return
     axes.annotate(

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weightzip.report.metric import Metric
-from weightzip.results import AUTO, CALIBRATED, FINETUNED, PAPER, Point, Results, StoredFile, Study, by_method, smallest_within
+from weightzip.metric import Metric
+from weightzip.results import (
+    AUTO,
+    CALIBRATED,
+    FINETUNED,
+    LOSSLESS,
+    OWN,
+    PAPER,
+    Point,
+    Results,
+    StoredFile,
+    Study,
+    by_method,
+    smallest_within,
+)
 
 PAGE, CURVE, POINTS = "report.html", "curve.png", "points.json"
 FILES = (PAGE, CURVE, POINTS)
@@ -61,11 +75,21 @@ class Report:
         return self.metric.tolerance(self.original)
 
     @property
+    def lossy(self) -> tuple[Point, ...]:
+        """Those of this package's lossy methods."""
+        return tuple(point for point in self.points if point.method in OWN and point.method != LOSSLESS)
+
+    @property
     def files(self) -> tuple[StoredFile, ...]:
-        """The smallest good file of the default codec (or else its best), of each adaptation, and the paper's own setting."""
-        methods = by_method(self.points)
-        auto = methods.get(AUTO, [])
-        best = smallest_within(auto, self.tolerance) or max(auto, key=lambda point: point.value, default=None)
-        smaller = [smallest_within(methods.get(method, []), self.tolerance) for method in (CALIBRATED, FINETUNED)]
-        paper = next((point for point in self.points if point.method == PAPER), None)
-        return tuple(stored for stored in self.results.files if stored.point in (best, *smaller, paper))
+        """Files whose bytes are told: the smallest good one, and that of the default codec and of each adaptation.
+
+        Where none of a method is good, its best; of the paper's method always its own setting. Lossless where nothing else is.
+        """
+        methods, paper = by_method(self.lossy), [point for point in self.lossy if point.method == PAPER]
+        best = [self._best(methods.get(method, [])) for method in (AUTO, CALIBRATED, FINETUNED)]
+        lossless = [point for point in self.points if point.method == LOSSLESS and not self.lossy]
+        told = (smallest_within(self.lossy, self.tolerance), *best, *paper[:1], *lossless)
+        return tuple(stored for stored in self.results.files if stored.point in told)
+
+    def _best(self, points: Sequence[Point]) -> Point | None:
+        return smallest_within(points, self.tolerance) or max(points, key=lambda point: point.value, default=None)

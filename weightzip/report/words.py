@@ -7,7 +7,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from weightzip.report.metric import Metric
+from weightzip.metric import Metric
 from weightzip.results import Point
 
 _PREFIXES = ("bytes", "KB", "MB", "GB", "TB")
@@ -24,6 +24,17 @@ def ratio(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.2f}x" if value < 2 else f"{value:.1f}x"
+
+
+def times_smaller(value: float) -> str:
+    """A ratio as a change, whichever way the size went.
+
+    >>> times_smaller(15.23), times_smaller(0.8), times_smaller(0.0)
+    ('15.2x smaller', '1.25x larger', 'nothing to make smaller')
+    """
+    if value == 0:
+        return "nothing to make smaller"
+    return f"{ratio(value)} smaller" if value >= 1 else f"{ratio(1 / value)} larger"
 
 
 def size(num_bytes: float) -> str:
@@ -65,7 +76,7 @@ def smaller(point: Point) -> str:
     >>> smaller(Point("a", "b", 4823, 15.23, 97.95, 98.38, None, 0.01, 1.0))
     '15.2x smaller, 4,823 bytes'
     """
-    return f"{ratio(point.ratio)} smaller, {point.file_bytes:,} bytes"
+    return f"{times_smaller(point.ratio)}, {point.file_bytes:,} bytes"
 
 
 def outcome(point: Point, metric: Metric) -> str:

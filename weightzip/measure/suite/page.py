@@ -17,7 +17,7 @@ _TEXTS = {
         "`--max-drop 1` looks for the smallest file, so its accuracy is within a point by construction."
     ),
     "baselines": (
-        "Whole-file ratio, and accuracy in brackets. Each method runs at a fixed list of settings (between 1 and 8 of them); "
+        "Whole-file ratio, and accuracy in brackets. Each method runs at a fixed list of settings (between 2 and 8 of them); "
         "the smallest file within a point counts. weightzip searches its setting, which gives it an advantage of at most one "
         "setting's width. A dash: no setting loses so little."
     ),
@@ -65,28 +65,28 @@ def _parts(results: SuiteResults) -> Iterator[str]:
         yield fill(empty(name), lambda name: table(name, results))
     yield "## How it was measured"
     yield "\n".join(_how(results))
-    if results.failed or results.not_installed:
+    if absent := list(_absent(results)):
         yield "## What is not here"
-        yield "\n".join(_absent(results))
+        yield "\n".join(absent)
 
 
 def _how(results: SuiteResults) -> Iterator[str]:
     yield "One process at a time, on the CPU. All of it again:"
     yield ""
-    yield "```"
+    yield "```text"
     yield "python -m venv peers && peers/bin/pip install nncodec zipnn"
     yield results.command
     yield "```"
     yield ""
     yield "The suite goes on where it was interrupted. One by one, the files of the zoo are these:"
     yield ""
-    yield "```"
+    yield "```text"
     yield from (record.found["command"] for record in results.records if record.kind == FILE)
     yield "```"
     yield ""
     yield "Each was restored, and the restored weights evaluated. A checkpoint by itself, at the ratios over all its weights:"
     yield ""
-    yield "```"
+    yield "```text"
     for subject, found in results.of(CODECS).items():
         snrs = " ".join(f"--snr {quality:.1f}" for quality in found["qualities"])
         yield f"weightzip bench {file_of(subject)} {snrs} --peers peers"
@@ -95,6 +95,10 @@ def _how(results: SuiteResults) -> Iterator[str]:
 
 def _absent(results: SuiteResults) -> Iterator[str]:
     yield from (f"- {name}: not installed" for name in results.not_installed)
-    yield from (f"- {name}: failed: {' '.join(reason.split())}" for name, reason in results.failed.items())
+    yield from (f"- {name}: failed: {_on_one_line(reason)}" for name, reason in results.failed.items())
     for subject, found in results.of(CODECS).items():
-        yield from (f"- {subject}: {reason}" for reason in found["failed"].values())
+        yield from (f"- {subject}: {_on_one_line(reason)}" for reason in found["failed"].values())
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import weightzip
+from weightzip.errors import UsageError
 from weightzip.interface import JSON
 from weightzip.measure.machine import machine_kind
 from weightzip.measure.suite.items import (
@@ -49,9 +51,12 @@ class Item:
 def plan(settings: SuiteSettings, real: Sequence[Subject], files: Path) -> list[Item]:
     """All items, adaptations last, as they take longest. files: a folder for .wz files.
 
-    Raises UsageError for a model that the zoo does not have.
+    Raises UsageError for a model that the zoo does not have, and for two checkpoints of one name.
     """
     zoo = [Subject(name, entry(name).checkpoint) for name in settings.models]
+    count = Counter(subject.name for subject in (*zoo, *real))
+    if twice := [name for name in count if count[name] > 1]:
+        raise UsageError(f"{', '.join(twice)}: there are two of that name; name each once, and rename a file of another's name")
     real_items = [item for subject in real for item in (*_codec_items(settings, subject), *_real_items(settings, subject))]
     zoo_items = [item for subject in zoo for item in (*_codec_items(settings, subject), *_zoo_items(settings, subject, files))]
     return sorted([*real_items, *zoo_items], key=lambda item: item.identity.get("adapt", "none") != "none")

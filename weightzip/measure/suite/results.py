@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from weightzip.files import atomic_path
 from weightzip.interface import JSON
 
 RESULTS, PAGE, _ITEMS = "results.json", "results.md", "items"
+_LONGEST = 100  # characters of an item's name in that of its file
 _VERSION = 1
 
 
@@ -87,25 +89,32 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / _ITEMS
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror or error}; name another folder with -o") from error
+        make_folder(self._folder)
 
     def load(self, name: str, identity: dict[str, JSON]) -> Record | None:
         """What was measured under this name; None where nothing was, or something else, or the file is broken."""
         try:
-            record = Record(**json.loads(self._path(name).read_text(encoding="utf-8")))
+            record = Record(**json.loads(self._path(name, identity).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
         return record if record.identity == identity else None
 
     def save(self, name: str, record: Record) -> None:
         """Keep a record. Raises OutputError where that cannot be written."""
-        write_json(self._path(name), asdict(record))
+        write_json(self._path(name, record.identity), asdict(record))
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.json"
+    def _path(self, name: str, identity: dict[str, JSON]) -> Path:
+        """Other settings go to another file, so that `--quick` in the same folder costs no hours."""
+        told = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        return self._folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:_LONGEST]}-{told}.json"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there. Raises OutputError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}; name another folder with -o") from error
 
 
 def write_json(path: Path, data: JSON) -> None:

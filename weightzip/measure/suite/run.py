@@ -11,7 +11,7 @@ from weightzip.files import atomic_path
 from weightzip.measure.machine import library_versions, machine_kind
 from weightzip.measure.suite.page import page
 from weightzip.measure.suite.plan import Item, plan
-from weightzip.measure.suite.results import PAGE, RESULTS, Record, Store, SuiteResults, plain, write_json
+from weightzip.measure.suite.results import PAGE, RESULTS, Record, Store, SuiteResults, make_folder, plain, write_json
 from weightzip.measure.suite.settings import SuiteSettings
 from weightzip.measure.suite.subjects import installed, named
 from weightzip.progress import MEASURING, Meter, Progress, silent
@@ -24,13 +24,14 @@ def run_suite(settings: SuiteSettings, folder: Path, progress: Progress = silent
 
     What is there already, measured with the same settings, program and machine, is taken as it is, unless `force`.
     An item that fails is left out by name, and tried again by the next run. Raises UsageError for a model that the zoo does not
-    have, CheckpointError for a checkpoint that cannot be read, OutputError where the folder cannot be written.
+    have and for two checkpoints of one name, CheckpointError for one that cannot be read, OutputError where the folder cannot
+    be written.
     """
     found, missing = installed()
     real = [*found, *named(settings.checkpoints)]
     items = plan(settings, real, folder / _FILES)
     store = Store(folder)
-    (folder / _FILES).mkdir(exist_ok=True)
+    make_folder(folder / _FILES)
     for begun in (folder / _FILES).glob("*.run") if force else ():
         begun.unlink()
     known = {} if force else {item.name: record for item in items if (record := store.load(item.name, item.identity))}

@@ -14,6 +14,8 @@ from pathlib import Path
 from weightzip import checkpoint as checkpoints
 from weightzip.zoo import names
 
+_PIECE = 1 << 20  # bytes read at a time
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -27,7 +29,7 @@ class Subject:
         """Of all its files. Raises CheckpointError where there is none."""
         state = hashlib.sha256()
         for path in sorted(checkpoints.Origin.of(self.path).files):
-            state.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"")
+            state.update(_digest(path) if path.is_file() else b"")
         return state.hexdigest()
 
 
@@ -59,6 +61,15 @@ KNOWN = (
     _Known("silero-vad", "silero_vad/data/silero_vad_16k.safetensors"),
     _Known("wordllama", "wordllama/weights/l2_supercat_256.safetensors"),
 )
+
+
+def _digest(path: Path) -> bytes:
+    """SHA-256 of a file of any size."""
+    state = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            state.update(piece)
+    return state.digest()
 
 
 def file_of(name: str) -> str:

@@ -75,7 +75,7 @@ def _file(file: JSON) -> list[str]:
 
 
 def _curves(results: SuiteResults) -> dict[str, dict[str, list[Point]]]:
-    """By model and method, those of weightzip last."""
+    """By model and method."""
     return {model: by_method(Point(**point) for point in found) for model, found in results.of(CURVE).items()}
 
 

@@ -145,8 +145,8 @@
     function refresh() {
       const most = state.whole || state.words ? Infinity : Number(table.dataset.most || Infinity);
       const rows = all(":scope > tr:not(.detail)", body);
-      const found = rows.filter((row) => row.cells[0].textContent.toLowerCase().includes(state.words));
-      rows.forEach((row) => { row.hidden = !found.includes(row); });
+      rows.forEach((row) => { row.hidden = !row.cells[0].textContent.toLowerCase().includes(state.words); });
+      const found = rows.filter((row) => !row.hidden);
       found.forEach((row, place) => row.classList.toggle("later", place >= most));
       rows.forEach((row) => { if (row.detail) { row.detail.hidden = row.hidden || row.classList.contains("later"); } });
       more.hidden = found.length <= most;
@@ -251,7 +251,7 @@
     else target.removeAttribute("tabindex");
   }));
 
-  // On paper everything is open.
+  // On paper every file is open; histograms beyond the first stay as they are.
   let closed = [];
   addEventListener("beforeprint", () => { closed = all("details.file:not([open])"); closed.forEach((item) => { item.open = true; }); });
   addEventListener("afterprint", () => { closed.forEach((item) => { item.open = false; }); });

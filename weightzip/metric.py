@@ -25,7 +25,7 @@ class Metric:
         >>> Metric("top-1 accuracy, %").name
         'top-1 accuracy'
         """
-        return self.label.removesuffix("%").rstrip(" ,[(") if self.label.endswith("%") else self.label
+        return self.label.removesuffix("%").rstrip(" ,[(") or self.label if self.label.endswith("%") else self.label
 
     def format(self, value: float) -> str:
         """A value with its unit.
@@ -65,7 +65,10 @@ class Metric:
     def tolerance_words(self, original: float) -> str:
         """The tolerance in words.
 
-        >>> Metric("top-1 accuracy, %").tolerance_words(98.0), Metric("F1").tolerance_words(0.9)
-        ('1 point', '1% (0.009)')
+        >>> Metric("accuracy, %").tolerance_words(98.0), Metric("F1").tolerance_words(0.9), Metric("F1").tolerance_words(0.0)
+        ('1 point', '1% (0.009)', '0.01')
         """
-        return "1 point" if self.is_percentage else f"1% ({self.tolerance(original):.2g})"
+        if self.is_percentage:
+            return "1 point"
+        size = f"{self.tolerance(original):.2g}"
+        return f"1% ({size})" if original else size
