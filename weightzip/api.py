@@ -174,13 +174,13 @@ def sample(
     draws = Draws(count, temperature, seed)
     with limited_threads(threads), restoring.opened(file) as opened:
         sampling.check(opened, draws)
-        opened.check_kept(memory)
+        sampling.check_kept(opened, draws, memory)  # before anything is written
         meter = Meter(progress, 2.0 if output is not None else 1.0)
         if output is not None:
             with meter.job("sampling", 1.0) as inner:
                 sampling.write(opened, Path(output), draws, None, memory, force, inner)
         with meter.job("sampling", 1.0) as inner:
-            return sampling.states(opened, draws, memory, inner)
+            return sampling.states(opened, draws, inner)
 
 
 def sample_to(

@@ -184,7 +184,7 @@ def _local(folder: Path) -> tuple[Snapshot, Sequence[str]]:
 
 
 def _check_link(folder: Path, name: str) -> None:
-    """Raise UnsupportedCheckpointError for a link to what may be private: a stranger's folder may hold it, and copies spread."""
+    """Raise UnsupportedCheckpointError for a link to what may be private, which a stranger's folder may hold; copies spread."""
     path, home = folder / name, folder.resolve()
     blobs = home.parent.parent / "blobs"  # where the hub's cache has the files of all snapshots
     if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in (home, blobs)):

@@ -82,11 +82,10 @@ class Sampled:
     complete: bool
 
 
-def states(file: Opened, draws: Draws, memory: int | None, progress: Progress) -> list[dict[str, Tensor]]:
-    """The state dict of each draw. Raises UsageError where the file says nothing to draw from, LimitError."""
+def states(file: Opened, draws: Draws, progress: Progress) -> list[dict[str, Tensor]]:
+    """The state dict of each draw, once `check` and `check_kept` have nothing against it."""
     found = []
     with naming(str(file.path)):
-        check_one(draws.count * file.header.tensor_bytes, memory)
         posterior = _Posterior.of(file, draws, progress)
         for number in range(draws.count):
             tensors = {name: drawn for name, _, drawn in posterior.draw(number)}
@@ -129,6 +128,13 @@ def check(file: Opened, draws: Draws) -> None:
     draws.check()
     with naming(str(file.path)):
         check_samplable(file.header)
+
+
+def check_kept(file: Opened, draws: Draws, memory: int | None) -> None:
+    """Raise LimitError where all draws together take more than `memory` bytes."""
+    file.check_kept(memory)
+    with naming(str(file.path)):
+        check_one(draws.count * file.header.tensor_bytes, memory)
 
 
 def _write_one(posterior: _Posterior, number: int, path: Path, writer: checkpoints.Writer, task: Task | None) -> Sample:
