@@ -352,6 +352,14 @@ def test_marked_tables_are_replaced_and_nothing_else(results, tmp_path):
     assert path.read_bytes().decode() == expected
 
 
+def test_a_table_that_was_not_measured_stays(results, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("<!-- results:adapt -->\nof another day\n<!-- /results -->\n<!-- results:zoo -->\n<!-- /results -->\n")
+    files = replace(results, records=tuple(record for record in results.records if record.how == "default"))
+    assert update_tables(path, files) == ("zoo",)
+    assert "<!-- results:adapt -->\nof another day\n<!-- /results -->\n" in path.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

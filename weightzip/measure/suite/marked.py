@@ -9,13 +9,13 @@ from pathlib import Path
 from weightzip.errors import UsageError
 from weightzip.files import atomic_path
 from weightzip.measure.suite.results import SuiteResults
-from weightzip.measure.suite.tables import NAMES, table
+from weightzip.measure.suite.tables import NAMES, has_rows, table
 
 _BEGIN, _END = re.compile(r"<!-- results:(\S+) -->"), "<!-- /results -->"
 
 
 def update_tables(path: Path, results: SuiteResults) -> tuple[str, ...]:
-    """Replace every marked block of a file; returns the names of the tables.
+    """Replace every marked block of a file of which something was measured; returns the names of these tables.
 
     Raises UsageError for a file that cannot be read, has no blocks, or has one that does not end or is not of `NAMES`;
     OutputError where it cannot be written. The file is then as it was.
@@ -26,9 +26,9 @@ def update_tables(path: Path, results: SuiteResults) -> tuple[str, ...]:
         raise UsageError(f"--table {path}: cannot be read; name a file in Markdown") from error
     names: list[str] = []
 
-    def block(name: str) -> str:
+    def block(name: str, old: str) -> str:
         names.append(name)
-        return table(name, results)
+        return f"\n{table(name, results)}\n" if has_rows(name, results) else old
 
     try:
         filled = fill(text, block)
@@ -38,14 +38,14 @@ def update_tables(path: Path, results: SuiteResults) -> tuple[str, ...]:
         raise UsageError(f"--table {path}: has no tables to fill in; put `{begin(NAMES[0])}` and `{_END}` where one is to be")
     with atomic_path(path) as temporary:
         temporary.write_bytes(filled.encode())
-    return tuple(names)
+    return tuple(name for name in names if has_rows(name, results))
 
 
-def fill(text: str, block: Callable[[str], str]) -> str:
-    """The text with what `block` gives between each pair of markers.
+def fill(text: str, block: Callable[[str, str], str]) -> str:
+    """The text with what `block` gives, from a table's name and what stands there, between each pair of markers.
 
-    >>> fill(f"{begin('zoo')}\\nold\\n<!-- /results -->\\n", str.upper)
-    '<!-- results:zoo -->\\nZOO\\n<!-- /results -->\\n'
+    >>> fill(f"{begin('zoo')}\\nold\\n<!-- /results -->\\n", lambda name, old: f"{old}new {name}\\n")
+    '<!-- results:zoo -->\\nold\\nnew zoo\\n<!-- /results -->\\n'
 
     Raises UsageError for a block that does not end before the next one, and one that there is not.
     """
@@ -54,12 +54,12 @@ def fill(text: str, block: Callable[[str], str]) -> str:
     for part in others:
         match = _BEGIN.match(part)
         assert match is not None  # it is where the text was split
-        _, end, rest = part.partition(_END)
+        old, end, rest = part[match.end() :].partition(_END)
         if match[1] not in NAMES:
             raise UsageError(f"`{match[0]}`: there is no such table; use one of {', '.join(NAMES)}")
         if not end:
             raise UsageError(f"`{match[0]}`: does not end; put `{_END}` below it")
-        filled.append(f"{match[0]}\n{block(match[1])}\n{end}{rest}")
+        filled.append(f"{match[0]}{block(match[1], old)}{end}{rest}")
     return "".join(filled)
 
 

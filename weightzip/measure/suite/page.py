@@ -62,7 +62,7 @@ def _parts(results: SuiteResults) -> Iterator[str]:
     for name, text in _TEXTS.items():
         yield f"## {title(name)}"
         yield text
-        yield fill(empty(name), lambda name: table(name, results))
+        yield fill(empty(name), lambda name, _: f"\n{table(name, results)}\n")
     yield "## How it was measured"
     yield "\n".join(_how(results))
     if absent := list(_absent(results)):

@@ -19,10 +19,20 @@ Lines = Iterator[list[str]]
 
 def table(name: str, results: SuiteResults) -> str:
     """A table with the line that says when and how it was measured. `name`: of `NAMES`."""
-    _, head, rows = _TABLES[name]
-    columns, lines = head(results), [line for line in rows(results) if any(line[1:])]
-    body = _markdown(columns, lines) if lines else "Nothing of this was measured."
+    _, head, _ = _TABLES[name]
+    lines = _lines(name, results)
+    body = _markdown(head(results), lines) if lines else "Nothing of this was measured."
     return f"{body}\n\n{_origin(results)}"
+
+
+def has_rows(name: str, results: SuiteResults) -> bool:
+    """Whether anything of a table was measured."""
+    return bool(_lines(name, results))
+
+
+def _lines(name: str, results: SuiteResults) -> list[list[str]]:
+    _, _, rows = _TABLES[name]
+    return [line for line in rows(results) if any(line[1:])]
 
 
 def title(name: str) -> str:
